@@ -1,0 +1,91 @@
+# wxsign. `make run` needs make and Python 3.11 or newer, nothing else; `make help` lists the rest.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Both venv targets write into one folder.
+.NOTPARALLEL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+# What `make test` passes on to pytest, as in: make test ARGS="-k signing -x"
+ARGS ?=
+
+export VENV
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: run
+run: $(VENV)/.runtime ## Service, sandbox and demo page on port PORT (8000); with WXSIGN_APPID or WXSIGN_CONFIG the service for that account
+	@if [ -n "$${WXSIGN_APPID:-}$${WXSIGN_CONFIG:-}" ]; \
+	then exec $(BIN)/wxsign serve --port $(PORT); \
+	else exec $(BIN)/wxsign dev --port $(PORT); fi
+
+.PHONY: test
+test: test-js test-python ## Every test, with branch coverage
+
+.PHONY: test-python
+test-python: $(VENV)/.dev $(VENV)/.servers node_modules/.installed
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+.PHONY: test-js
+test-js: node_modules/.installed
+	@if [ -x node_modules/.bin/tsc ]; \
+	then npm run --silent types && npm test --silent; \
+	else echo "npm is not installed: the tests of the browser client were skipped."; test -z "$${CI:-}"; fi
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the Python code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/.dev ## CPU per request and requests per second against a bare WSGI application and a Flask view
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.dev $(VENV)/.servers ## A whole installation under load while its parts break, in some 15 minutes; ARGS="--scenario NAME"
+	$(BIN)/python -m chaos $(ARGS)
+
+.PHONY: dist
+dist: $(VENV)/.dev ## Wheel and source distribution, in dist/
+	$(BIN)/python -m hatchling build
+
+# The resolver reads no pip configuration and writes no index address: the files hold names, versions and hashes alone.
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE)
+.PHONY: lock
+lock: ## Resolve requirements/*.txt anew (needs uv); UPGRADE=--upgrade takes the newest versions
+	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra redis --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt
+
+.PHONY: clean
+clean: ## Remove what the other targets made; the store in var/ stays
+	rm -rf $(VENV) node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+
+$(VENV)/.runtime: scripts/setup scripts/find-python requirements/runtime.txt requirements/build.txt pyproject.toml
+	@scripts/setup runtime
+	@touch $@
+
+$(VENV)/.dev: scripts/setup scripts/find-python requirements/dev.txt pyproject.toml
+	@scripts/setup dev
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.servers: scripts/system-packages $(VENV)/.dev
+	@scripts/system-packages nginx redis-server chromium
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund; fi
+	@mkdir -p node_modules && touch $@
