@@ -1,0 +1,389 @@
+"""The only code that speaks to WeChat: one method an endpoint, one HTTP request a call, one deadline for all of it.
+
+The caller owns retries; `attempt` picks the host. Every failure comes out as a `WeChatError` that carries neither the URL
+nor the exception of the HTTP library, because both hold the AppSecret or a token.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import queue
+import re
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+
+from wxsign import __version__
+from wxsign.errors import WeChatBadAnswer, WeChatError, WeChatRefused, WeChatUnreachable
+from wxsign.logs import redact_http_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wxsign.errors import UnreachableReason
+
+DEFAULT_API_BASE: Final = "https://api.weixin.qq.com"
+BACKUP_API_BASE: Final = "https://api2.weixin.qq.com"
+"""Disaster recovery, for when the first cannot be reached. Source: doc/service/Basic_Information."""
+
+DEADLINE_SECONDS: Final = 4.0
+CONNECT_TIMEOUT_SECONDS: Final = 2.0
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_LIFE_SECONDS: Final = 86_400
+
+_CHUNK_BYTES: Final = 8 * 1024
+_MAX_ERRMSG_CHARACTERS: Final = 500
+# Tencent asks for room for 512 characters; a value with a blank or a line break in it is none of WeChat's.
+_VALUE: Final = re.compile(r"[\x21-\x7e]{1,2048}")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A token or ticket, and how many seconds WeChat says it lives. (For tickets it always says 7200.)"""
+
+    value: str = field(repr=False)
+    expires_in_seconds: int
+
+
+class WeChatClient:
+    """Fetches tokens and tickets.
+
+    Args:
+        api_base: replaces WeChat's hosts (a sandbox, an egress proxy); then no other host is ever asked.
+        deadline_seconds: a call has ended after this time, whatever the other side does: resolving, connecting, TLS,
+            headers and body included.
+        connect_timeout_seconds: for each address of the host.
+
+    Every method makes exactly one request and raises WeChatRefused, WeChatUnreachable or WeChatBadAnswer. Nothing is shared
+    between calls, so an instance may be used from any thread and across a fork.
+    """
+
+    def __init__(
+        self,
+        api_base: str = DEFAULT_API_BASE,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> None:
+        base = api_base.rstrip("/")
+        self.hosts = (base, BACKUP_API_BASE) if base == DEFAULT_API_BASE else (base,)
+        self._deadline_seconds = deadline_seconds
+        self._timeout = (min(connect_timeout_seconds, deadline_seconds), deadline_seconds)
+        redact_http_library()
+
+    def stable_token(
+        self, app_id: str, secret: str, *, force_refresh: bool = False, attempt: int = 0
+    ) -> Granted:
+        """Fetch a stable access_token: the same one with the remaining seconds, until its last 5 minutes.
+
+        `force_refresh` kills the current token at once; WeChat allows it 20 times a day, at least 30 s apart.
+        Source: doc/service/api/base/api_getstableaccesstoken.html.
+        """
+        body = {
+            "grant_type": "client_credential",
+            "appid": app_id,
+            "secret": secret,
+            "force_refresh": force_refresh,
+        }
+        answer = self._call(_Request("POST", "/cgi-bin/stable_token", secret, body=body), attempt)
+        return _granted(answer, "access_token", "/cgi-bin/stable_token")
+
+    def classic_token(self, app_id: str, secret: str, *, attempt: int = 0) -> Granted:
+        """Fetch a new classic access_token; the one before lives 5 minutes more. 2000 calls a day.
+
+        Source: doc/oplatform/developers/dev/AccessToken.html.
+        """
+        query = {"grant_type": "client_credential", "appid": app_id, "secret": secret}
+        answer = self._call(_Request("GET", "/cgi-bin/token", secret, query=query), attempt)
+        return _granted(answer, "access_token", "/cgi-bin/token")
+
+    def ticket(self, access_token: str, ticket_type: str = "jsapi", *, attempt: int = 0) -> Granted:
+        """Fetch the current ticket: inside its life the same one, with `expires_in` 7200 whatever its age.
+
+        Source: doc/service/api/invoice/auth/api_getticket.html.
+        """
+        query = {"access_token": access_token, "type": ticket_type}
+        answer = self._call(_Request("GET", "/cgi-bin/ticket/getticket", access_token, query=query), attempt)
+        return _granted(answer, "ticket", "/cgi-bin/ticket/getticket")
+
+    def get_api_domain_ip(self, access_token: str, *, attempt: int = 0) -> tuple[str, ...]:
+        """Fetch the addresses of WeChat's API. It changes nothing and is cheap, so it tells whether a token is alive."""
+        endpoint = "/cgi-bin/get_api_domain_ip"
+        answer = self._call(
+            _Request("GET", endpoint, access_token, query={"access_token": access_token}), attempt
+        )
+        addresses = answer.get("ip_list")
+        if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+            raise WeChatBadAnswer("bad_value", endpoint)
+        return tuple(addresses)
+
+    def _call(self, request: _Request, attempt: int) -> dict[str, Any]:
+        base = self.hosts[attempt % len(self.hosts)]
+        exchange = _Exchange(request, base, self._timeout)
+        return _checked(exchange.answer_within(self._deadline_seconds), request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    endpoint: str
+    secret: str = field(repr=False)  # scrubbed from WeChat's errmsg, should it ever be echoed there
+    query: Mapping[str, str] | None = field(default=None, repr=False)
+    body: Mapping[str, object] | None = field(default=None, repr=False)
+
+
+# ------------------------------------------------------------------------------------------- one request
+
+
+class _Exchange:
+    """One request in a thread of its own, so that its deadline holds.
+
+    Timeouts of the HTTP library bound one read or one address, and nothing bounds a resolver: a body, a header or a TLS
+    handshake that drips, or a host with many dead addresses, would outlast them. At the deadline the caller goes on and the
+    connection is shut down, which ends the thread; one that is still resolving ends before it sends anything.
+    """
+
+    def __init__(self, request: _Request, base: str, timeout: tuple[float, float]) -> None:
+        self._request = request
+        self._base = base
+        self._timeout = timeout
+        self._lifeline = _Lifeline()
+        self._outcome: queue.SimpleQueue[bytes | WeChatError] = queue.SimpleQueue()
+
+    def answer_within(self, deadline_seconds: float) -> bytes:
+        """Return the body of an answer with status 200. Raises WeChatUnreachable, WeChatBadAnswer."""
+        outcome: bytes | WeChatError | None = None
+        # Starting a thread fails while the interpreter shuts down; an error leaves without the context of another.
+        with suppress(queue.Empty, RuntimeError):
+            threading.Thread(target=self._run, name="wxsign-call", daemon=True).start()
+            outcome = self._outcome.get(timeout=deadline_seconds)
+        if outcome is None:
+            connected = self._lifeline.cut()
+            outcome = WeChatUnreachable("timeout" if connected else "connect", self._request.endpoint)
+        if isinstance(outcome, WeChatError):
+            raise outcome
+        return outcome
+
+    def _run(self) -> None:
+        try:
+            self._outcome.put(self._exchange())
+        except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an error of ours without the URL
+            self._outcome.put(_failure(error, self._request.endpoint))
+        finally:
+            self._lifeline.release()
+
+    def _exchange(self) -> bytes:
+        request = self._request
+        with (
+            _session(self._base, self._lifeline) as session,
+            session.request(
+                request.method,
+                self._base + request.endpoint,
+                params=request.query,
+                json=request.body,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
+            if response.status_code != http.client.OK:
+                raise WeChatBadAnswer("http_status", request.endpoint)
+            return _body(response, request.endpoint)
+
+
+class _Lifeline:
+    """Holds on to a call's connection, to shut it down from another thread.
+
+    It keeps a duplicate of the descriptor: wrapping a socket into TLS takes the original away, and its number may be
+    another connection's by the time it is used.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_cut = False
+
+    def hold(self, sock: socket.socket) -> None:
+        with self._lock:
+            if self._is_cut:
+                raise TimeoutError
+            self._sockets.append(sock.dup())
+
+    def cut(self) -> bool:
+        """Shut the connection down, or see to it that none is made any more; returns whether there was one."""
+        with self._lock:
+            self._is_cut = True
+            for sock in self._sockets:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            return bool(self._sockets)
+
+    def release(self) -> None:
+        with self._lock:
+            for sock in self._sockets:
+                sock.close()
+            self._sockets.clear()
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, lifeline: _Lifeline) -> None:
+        self._lifeline = lifeline
+        super().__init__(max_retries=0)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - handed on
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _held(pool.ConnectionCls, self._lifeline)
+        return pool
+
+
+def _held(connection_class: type[Any], lifeline: _Lifeline) -> type[Any]:
+    """Return a connection class whose sockets hang on the lifeline from before TLS on."""
+
+    class Held(connection_class):  # type: ignore[misc]  # plain or TLS, direct or by proxy: only urllib3 knows
+        def _new_conn(self) -> socket.socket:
+            sock: socket.socket = super()._new_conn()
+            try:
+                lifeline.hold(sock)
+            except OSError:
+                sock.close()
+                raise
+            return sock
+
+    return Held
+
+
+def _session(base: str, lifeline: _Lifeline) -> requests.Session:
+    """Return a session for one call: proxies and CA bundle of the environment, but no `.netrc`; nothing for loopback."""
+    session = requests.Session()
+    session.trust_env = not _is_loopback(base)
+    session.auth = _no_auth
+    session.headers = requests.structures.CaseInsensitiveDict(
+        {"User-Agent": f"wxsign/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(lifeline))
+    return session
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Where a session has an `auth`, requests does not look into .netrc.
+    return request
+
+
+def _is_loopback(base: str) -> bool:
+    host = urlsplit(base).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _body(response: requests.Response, endpoint: str) -> bytes:
+    """Read at most MAX_BODY_BYTES. `iter_content` would wait until its chunk is full; `read1` takes what has come."""
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise WeChatBadAnswer("too_large", endpoint)
+    return bytes(body)
+
+
+# ------------------------------------------------------------------------------------------- what went wrong
+
+# The first row that any exception of the chain belongs to decides.
+_REASONS: Final[tuple[tuple[UnreachableReason, tuple[type[BaseException], ...]], ...]] = (
+    ("dns", (socket.gaierror, urllib3.exceptions.NameResolutionError)),
+    (
+        "connect",
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+            urllib3.exceptions.ProxyError,
+            requests.exceptions.ProxyError,
+        ),
+    ),
+    ("reset", (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)),
+    ("tls", (ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError)),
+    ("timeout", (TimeoutError, urllib3.exceptions.TimeoutError)),
+)
+
+
+def _failure(error: Exception, endpoint: str) -> WeChatError:
+    """Turn any exception of a call into ours, by its types alone: its text holds the URL."""
+    if isinstance(error, WeChatError):
+        return error
+    chain = tuple(_chain(error))
+    for reason, types in _REASONS:
+        if any(isinstance(link, types) for link in chain):
+            return WeChatUnreachable(reason, endpoint)
+    if any(
+        isinstance(link, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead) for link in chain
+    ):
+        return WeChatBadAnswer("truncated", endpoint)
+    if any(isinstance(link, http.client.HTTPException | urllib3.exceptions.DecodeError) for link in chain):
+        return WeChatBadAnswer("not_json", endpoint)
+    return WeChatUnreachable("connect", endpoint)
+
+
+def _chain(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
+    """Yield an exception and those inside it: requests and urllib3 keep them in `args`, `reason` and the context."""
+    yield error
+    inner = (*error.args, getattr(error, "reason", None), error.__cause__, error.__context__)
+    for link in inner if depth else ():
+        if isinstance(link, BaseException):
+            yield from _chain(link, depth - 1)
+
+
+# ------------------------------------------------------------------------------------------- what came back
+
+
+def _checked(body: bytes, request: _Request) -> dict[str, Any]:
+    """Return the answer's object; its Content-Type does not matter.
+
+    Raises:
+        WeChatRefused: it has an errcode other than 0.
+        WeChatBadAnswer: it is no JSON object, or the errcode no number.
+    """
+    answer = _json_object(body)
+    if answer is None:
+        raise WeChatBadAnswer("not_json", request.endpoint)
+    errcode = answer.get("errcode", 0)
+    if type(errcode) is not int:
+        raise WeChatBadAnswer("bad_value", request.endpoint)
+    if errcode != 0:
+        raise WeChatRefused(errcode, _errmsg(answer, request.secret), request.endpoint)
+    return answer
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _errmsg(answer: Mapping[str, object], secret: str) -> str:
+    errmsg = answer.get("errmsg")
+    text = errmsg if isinstance(errmsg, str) else ""
+    return _UNPRINTABLE.sub(" ", text.replace(secret, "***"))[:_MAX_ERRMSG_CHARACTERS].strip()
+
+
+def _granted(answer: Mapping[str, object], name: str, endpoint: str) -> Granted:
+    value, life = answer.get(name), answer.get("expires_in")
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise WeChatBadAnswer("bad_value", endpoint)
+    if type(life) is not int or not 1 <= life <= MAX_LIFE_SECONDS:
+        raise WeChatBadAnswer("bad_value", endpoint)
+    return Granted(value, life)
