@@ -1,0 +1,271 @@
+"""A store in one SQLite file, shared by the processes of one machine.
+
+Every operation opens the file, runs one transaction and closes it again. That costs some 0.2 ms a few times a second,
+and in return there is nothing to carry over a fork, between threads, or when the file was replaced by a new one.
+The rollback journal is used because WAL can corrupt before SQLite 3.51.3 (Debian 12 has 3.40.1).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from wxsign.errors import StoreUnavailable
+from wxsign.stores.base import (
+    EVENT_LIMIT,
+    FIRST_UNREADABLE_SCHEMA,
+    SCHEMA,
+    Lease,
+    RecordReader,
+    encode,
+    lease_held,
+    next_number,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from wxsign.credentials import Credential
+    from wxsign.errors import StoreSchemaAhead
+
+logger = logging.getLogger("wxsign.stores.sqlite")
+T = TypeVar("T")
+
+LAYOUT = 1
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS generation (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS credentials (name TEXT PRIMARY KEY, version INTEGER NOT NULL, schema INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, number INTEGER NOT NULL, holder TEXT NOT NULL, ends_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL, ends_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, used INTEGER NOT NULL, ends_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, text TEXT NOT NULL);
+PRAGMA user_version = {LAYOUT};
+"""
+# A child forked in the middle of an operation would believe for ever that the lost thread holds SQLite's locks.
+_operation = threading.Lock()
+os.register_at_fork(
+    before=_operation.acquire, after_in_parent=_operation.release, after_in_child=_operation.release
+)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class SqliteStore:
+    """`sqlite:///path`; see `CredentialStore` for what each method does.
+
+    `clock` gives seconds since the epoch. An operation waits at most `busy_seconds` for other processes, then raises
+    `StoreUnavailable`. The file is created with mode 0600, its folder with 0700.
+    """
+
+    def __init__(
+        self, path: str | Path, clock: Callable[[], float] = time.time, busy_seconds: float = 2.0
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.now = clock
+        self._reader = RecordReader()
+        self._busy_seconds = busy_seconds
+        self._uri = f"file:{quote(str(self.path))}?mode=rw"
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({str(self.path)!r})"
+
+    @property
+    def schema_ahead(self) -> StoreSchemaAhead | None:
+        return self._reader.schema_ahead
+
+    def generation(self) -> int:
+        return self._read(_generation)
+
+    def load(self, names: Sequence[str]) -> Mapping[str, Credential]:
+        rows = self._read(lambda db: _rows(db, "SELECT name, record FROM credentials WHERE name IN", names))
+        return self._reader.read(names, dict(rows))
+
+    def replace(self, name: str, credential: Credential) -> bool:
+        return self._write(lambda db: _replace(db, name, credential, self.now()))
+
+    def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
+        return self._write(lambda db: _acquire(db, name, holder, lease_seconds, highest, self.now()))
+
+    def release(self, lease: Lease) -> None:
+        sql = "UPDATE leases SET ends_at = 0 WHERE name = ? AND number = ? AND holder = ?"
+        self._write(lambda db: db.execute(sql, (lease.name, lease.number, lease.holder)))
+
+    def notes(self, names: Sequence[str]) -> Mapping[str, str]:
+        rows = self._read(lambda db: _rows(db, "SELECT name, text, ends_at FROM notes WHERE name IN", names))
+        now = self.now()
+        return {name: text for name, text, ends_at in rows if now < ends_at}
+
+    def note(self, name: str, text: str, lasts_seconds: float) -> None:
+        now = self.now()
+        self._write(lambda db: _note(db, name, text, now, now + lasts_seconds))
+
+    def erase(self, names: Sequence[str]) -> None:
+        self._write(lambda db: _rows(db, "DELETE FROM notes WHERE name IN", names))
+
+    def take(self, name: str, limit: int, window_seconds: float) -> float:
+        return self._write(lambda db: _take(db, name, limit, window_seconds, self.now()))
+
+    def used(self, names: Sequence[str]) -> Mapping[str, int]:
+        rows = self._read(
+            lambda db: _rows(db, "SELECT name, used, ends_at FROM counters WHERE name IN", names)
+        )
+        now = self.now()
+        return {name: used for name, used, ends_at in rows if now < ends_at}
+
+    def record_event(self, text: str) -> None:
+        self._write(lambda db: _record_event(db, text, self.now()))
+
+    def events(self) -> Sequence[tuple[float, str]]:
+        return self._read(lambda db: db.execute("SELECT at, text FROM events ORDER BY id").fetchall())
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._transact("BEGIN", work)
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._transact("BEGIN IMMEDIATE", work)
+
+    def _transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with _operation:
+                return self._repaired(begin, work)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def _repaired(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction; a damaged file is first set aside."""
+        try:
+            return self._attempt(begin, work)
+        except sqlite3.DatabaseError as error:
+            if not _damaged(error):
+                raise
+            self._set_aside()
+            return self._attempt(begin, work)
+
+    def _attempt(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        if not self.path.exists():
+            self._create_file()
+        with closing(self._connect()) as db:
+            db.execute(begin)
+            result = work(db)
+            db.execute("COMMIT")
+            return result
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._uri, uri=True, timeout=self._busy_seconds, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = TRUNCATE")
+            db.execute("PRAGMA synchronous = FULL")
+            if db.execute("PRAGMA user_version").fetchone()[0] < LAYOUT:
+                db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _create_file(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def _set_aside(self) -> None:
+        with self._repair_lock():
+            # Another process may have put a sound file in place while we waited for the lock.
+            if not self._really_damaged():
+                return
+            aside = self.path.with_name(f"{self.path.name}.corrupt-{int(self.now())}")
+            self.path.replace(aside)
+            Path(f"{self.path}-journal").unlink(missing_ok=True)
+            logger.error("wxsign.store_set_aside", extra={"fields": {"path": str(aside)}})
+
+    @contextmanager
+    def _repair_lock(self) -> Iterator[None]:
+        descriptor = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _really_damaged(self) -> bool:
+        if not self.path.exists():
+            return False
+        try:
+            with closing(self._connect()) as db:
+                return bool(db.execute("PRAGMA quick_check").fetchone()[0] != "ok")
+        except sqlite3.DatabaseError as error:
+            return _damaged(error)
+
+
+def _damaged(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGED
+
+
+def _rows(db: sqlite3.Connection, sql: str, names: Sequence[str]) -> list[Any]:
+    marks = ",".join("?" * len(names))
+    return db.execute(f"{sql} ({marks})", tuple(names)).fetchall()
+
+
+def _generation(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT number FROM generation").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _replace(db: sqlite3.Connection, name: str, credential: Credential, now: float) -> bool:
+    changed = db.execute(
+        "INSERT INTO credentials (name, version, schema, record) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
+        " SET version = excluded.version, schema = excluded.schema, record = excluded.record"
+        " WHERE excluded.version > credentials.version AND credentials.schema < ?",
+        (name, credential.version, SCHEMA, encode(credential), FIRST_UNREADABLE_SCHEMA),
+    ).rowcount
+    if changed:
+        db.execute(
+            "INSERT OR REPLACE INTO generation (id, number) VALUES (1, ?)",
+            (max(_generation(db) + 1, int(now * 1000)),),
+        )
+    return bool(changed)
+
+
+def _acquire(
+    db: sqlite3.Connection, name: str, holder: str, lease_seconds: float, highest: int, now: float
+) -> Lease | None:
+    lease = db.execute("SELECT number, ends_at FROM leases WHERE name = ?", (name,)).fetchone()
+    last, ends_at = lease or (0, 0.0)
+    if lease_held(ends_at, now, lease_seconds):
+        return None
+    stored = db.execute("SELECT version FROM credentials WHERE name = ?", (name,)).fetchone()
+    number = next_number(last, stored[0] if stored else 0, highest, now)
+    db.execute(
+        "INSERT OR REPLACE INTO leases (name, number, holder, ends_at) VALUES (?, ?, ?, ?)",
+        (name, number, holder, now + lease_seconds),
+    )
+    return Lease(name, holder, number, now, follows_lapse=ends_at > 0)
+
+
+def _note(db: sqlite3.Connection, name: str, text: str, now: float, ends_at: float) -> None:
+    db.execute("DELETE FROM notes WHERE ends_at <= ?", (now,))
+    db.execute("INSERT OR REPLACE INTO notes (name, text, ends_at) VALUES (?, ?, ?)", (name, text, ends_at))
+
+
+def _take(db: sqlite3.Connection, name: str, limit: int, window_seconds: float, now: float) -> float:
+    db.execute("DELETE FROM counters WHERE ends_at <= ?", (now,))
+    row = db.execute("SELECT used, ends_at FROM counters WHERE name = ?", (name,)).fetchone()
+    # A window ending further ahead than its length was opened before the clock stepped back.
+    used, ends_at = row if row and row[1] <= now + window_seconds else (0, now + window_seconds)
+    if used >= limit:
+        return float(ends_at - now)
+    db.execute(
+        "INSERT OR REPLACE INTO counters (name, used, ends_at) VALUES (?, ?, ?)", (name, used + 1, ends_at)
+    )
+    return 0.0
+
+
+def _record_event(db: sqlite3.Connection, text: str, now: float) -> None:
+    db.execute("INSERT INTO events (at, text) VALUES (?, ?)", (now, text))
+    db.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (EVENT_LIMIT,))
