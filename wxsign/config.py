@@ -1,0 +1,384 @@
+"""What the settings mean: `load_settings` turns the environment and the TOML file into frozen `Settings`.
+
+All problems are gathered and raised together as one `ConfigError`, each with its key and the remedy. Nothing here speaks
+to the network or opens the store. `options` has the table of settings, `sources` reads their raw values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from wxsign import addresses
+from wxsign.accounts import DAILY_LIMITS, HostRule, OfficialAccount
+from wxsign.credentials import TokenEndpoint
+from wxsign.errors import ConfigError, Problem, Text
+from wxsign.options import (
+    CLIENT_KEY_MIN_CHARACTERS,
+    DEFAULT_API_BASE,
+    DEFAULT_CONFIG,
+    DEFAULT_STORE,
+    SCOPES,
+    Section,
+)
+from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
+from wxsign.sources import Notes, Table, check_sections, check_variables, nearest, read_document, read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+logger = logging.getLogger("wxsign.config")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
+_INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,63}")
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LATER_KINDS: Final = ("miniprogram", "wecom")
+_MAX_PROXIES: Final = 10
+DEFAULT_SCOPES: Final = frozenset(SCOPES) - {"admin"}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiClient:
+    """A client of the protected API: only hashes of its keys are kept. `accounts=None` means all of them."""
+
+    name: str
+    key_sha256: tuple[str, ...] = field(repr=False)
+    scopes: frozenset[str] = DEFAULT_SCOPES
+    accounts: frozenset[str] | None = None
+    allow_from: tuple[Network, ...] = ()
+
+    def may_use(self, account_name: str) -> bool:
+        """Whether this client may read the account of that name."""
+        return self.accounts is None or account_name in self.accounts
+
+    def may_call_from(self, address: str) -> bool:
+        """Whether this client may call from that address; one that cannot be read is refused where a list is kept."""
+        if not self.allow_from:
+            return True
+        try:
+            caller = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        caller = getattr(caller, "ipv4_mapped", None) or caller
+        return any(caller in network for network in self.allow_from)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that was configured, checked and typed. `store` is a URL with an absolute path."""
+
+    accounts: tuple[OfficialAccount, ...]
+    clients: tuple[ApiClient, ...] = ()
+    store: str = field(default=DEFAULT_STORE, repr=False)
+    public_url: str | None = None
+    trusted_proxies: int = 0
+    pages: bool = True
+    refresh: bool = True
+    api_base: str = DEFAULT_API_BASE
+    config_path: Path | None = None
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the TOML file (`path`, else `WXSIGN_CONFIG`, else `wxsign.toml` if there is one) and the environment over it.
+
+    What merely looks wrong is logged and stands in `Settings.warnings`.
+
+    Raises:
+        ConfigError: the configuration cannot be used; carries every problem found.
+    """
+    environ = os.environ if environ is None else environ
+    notes = Notes()
+    settings = _read(environ, notes, _config_path(path, environ, notes))
+    for warning in notes.warnings:
+        fields = {"key": warning.key, "message": str(warning.message), "hint": str(warning.hint)}
+        logger.warning("wxsign.config_warning", extra={"fields": fields})
+    if notes.problems:
+        raise ConfigError(notes.problems)
+    return replace(settings, warnings=tuple(notes.warnings))
+
+
+def sha256_of_key(key: str) -> str:
+    """Return the form in which client keys are kept. They are long and random: a slow hash would gain nothing."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+
+def _config_path(path: str | Path | None, environ: Mapping[str, str], notes: Notes) -> Path | None:
+    given = str(path) if path else environ.get("WXSIGN_CONFIG", "").strip()
+    chosen = Path(given or DEFAULT_CONFIG).absolute()
+    if given and not chosen.is_file():
+        hint = Text("Start from wxsign.example.toml.", "可以从 wxsign.example.toml 开始。")
+        notes.problem("WXSIGN_CONFIG", Text(f"there is no file {chosen}.", f"文件 {chosen} 不存在。"), hint)
+    return chosen if chosen.is_file() else None
+
+
+def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settings:
+    document = read_document(path, notes) if path else {}
+    folder = path.parent if path else Path.cwd()
+    check_sections(document, notes)
+    check_variables(environ, document, notes)
+    tables = {
+        section: read_tables(section, document, environ, notes, folder)
+        for section in (Section.SERVICE, Section.ACCOUNTS, Section.CLIENTS)
+    }
+    accounts, clients = tables[Section.ACCOUNTS], tables[Section.CLIENTS]
+    refresh = tables[Section.SERVICE]["service"].boolean("refresh", default=True)
+    found = (_account(name, table, notes, refresh=refresh) for name, table in accounts.items())
+    settings = Settings(
+        accounts=tuple(account for account in found if account is not None),
+        clients=tuple(_client(name, table, notes, accounts) for name, table in clients.items()),
+        refresh=refresh,
+        config_path=path,
+    )
+    _check_whole(settings, accounts, notes)
+    return _with_service(settings, tables[Section.SERVICE]["service"], folder, notes)
+
+
+def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) -> Settings:
+    def checked(key: str, default: str, check: Callable[[str], str]) -> str:
+        text = table.text(key, default)
+        try:
+            return check(text) if text else text
+        except addresses.UnusableError as error:
+            notes.problem(table.name(key), error.message, error.hint)
+            return default
+
+    return replace(
+        settings,
+        store=checked("store", DEFAULT_STORE, lambda text: addresses.store_url(text, folder)),
+        public_url=checked("public_url", "", addresses.public_url) or None,
+        trusted_proxies=_trusted_proxies(table, notes),
+        pages=table.boolean("pages", default=True),
+        api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
+    )
+
+
+def _trusted_proxies(table: Table, notes: Notes) -> int:
+    number = table.integer("trusted_proxies", 0)
+    if 0 <= number <= _MAX_PROXIES:
+        return number
+    message = Text(f"must be 0 to {_MAX_PROXIES}.", f"必须是 0 到 {_MAX_PROXIES}。")
+    hint = Text("Count the reverse proxies in front of this service.", "请填写本服务前面反向代理的层数。")
+    notes.problem(table.name("trusted_proxies"), message, hint)
+    return 0
+
+
+def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> OfficialAccount | None:
+    _check_kind(table, notes)
+    app_id, secret = _app_id(table, notes), _app_secret(table, notes, required=refresh)
+    account = OfficialAccount(
+        name=name,
+        app_id=app_id,
+        app_secret=secret,
+        allowed_hosts=_allowed_hosts(table, notes),
+        token_endpoint=_token_endpoint(table, notes),
+        js_api_list=_interfaces("js_api_list", JS_API_LIST, table, notes),
+        open_tag_list=_interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
+        warm=table.boolean("warm", default=False),
+        quota=table.limits("quota", DAILY_LIMITS),
+    )
+    return account if app_id and (secret or not refresh) else None
+
+
+def _check_kind(table: Table, notes: Notes) -> None:
+    kind = table.text("kind", "official")
+    if kind == "official":
+        return
+    later = Text(
+        f"accounts of kind `{kind}` are not supported by this version.",
+        f"当前版本不支持 `{kind}` 类型的账号。",
+    )
+    unknown = Text("is not a kind of account.", "不是有效的账号类型。")
+    hint = Text("Write `official`, or leave it out.", "请写 `official`，或省略此项。")
+    notes.problem(table.name("kind"), later if kind in _LATER_KINDS else unknown, hint)
+
+
+def _app_id(table: Table, notes: Notes) -> str:
+    app_id = table.text("app_id")
+    if not app_id:
+        hint = Text(
+            "It stands on the WeChat platform beside the AppSecret.",
+            "它与 AppSecret 一起显示在微信公众平台上。",
+        )
+        notes.problem(table.name("app_id"), Text("the AppID is missing.", "缺少 AppID。"), hint)
+    elif app_id.startswith("gh_"):
+        message = Text(
+            "this is the account's original ID, not its AppID.", "这是公众号的原始 ID，不是 AppID。"
+        )
+        notes.problem(
+            table.name("app_id"), message, Text("An AppID begins with `wx`.", "AppID 以 `wx` 开头。")
+        )
+    elif not _APP_ID.fullmatch(app_id):
+        message = Text("is not an AppID.", "不是有效的 AppID。")
+        hint = Text("For example: wx0123456789abcdef.", "例如：wx0123456789abcdef。")
+        notes.problem(table.name("app_id"), message, hint)
+    return app_id
+
+
+def _app_secret(table: Table, notes: Notes, *, required: bool) -> str:
+    entry = table.secret("app_secret")
+    if entry is not None and not _VISIBLE.fullmatch(str(entry.value)):
+        message = Text(
+            "the AppSecret contains blanks or unusual characters.", "AppSecret 含有空白或特殊字符。"
+        )
+        hint = Text("It is 32 letters and digits; copy it again.", "它由 32 个字母和数字组成，请重新复制。")
+        notes.problem(entry.label, message, hint)
+    elif required and entry is None and not table.has_secret("app_secret"):
+        hint = Text(
+            f"Set {table.name('app_secret')}, or better its file: WXSIGN_SECRET_FILE, `app_secret_file`.",
+            f"请设置 {table.name('app_secret')}，最好用文件：WXSIGN_SECRET_FILE、`app_secret_file`。",
+        )
+        notes.problem(table.name("app_secret"), Text("the AppSecret is missing.", "缺少 AppSecret。"), hint)
+    return str(entry.value) if entry else ""
+
+
+def _allowed_hosts(table: Table, notes: Notes) -> tuple[HostRule, ...]:
+    rules = []
+    for word in table.words("allowed_hosts") or ():
+        try:
+            rules.append(HostRule.parse(word))
+        except ValueError as error:
+            message = Text(f"{word!a} is not a host: {error}.", f"{word!a} 不是有效的域名。")
+            hint = Text(
+                "Write `m.example.com`, `m.example.com:8443` or `*.example.com`, without scheme and path.",
+                "请写 `m.example.com`、`m.example.com:8443` 或 `*.example.com`，不带协议和路径。",
+            )
+            notes.problem(table.name("allowed_hosts"), message, hint)
+    return tuple(rules)
+
+
+def _token_endpoint(table: Table, notes: Notes) -> TokenEndpoint:
+    word = table.text("token_endpoint", TokenEndpoint.STABLE.value)
+    try:
+        return TokenEndpoint(word)
+    except ValueError:
+        message = Text("must be `stable` or `classic`.", "必须是 `stable` 或 `classic`。")
+        hint = Text("`stable` is right unless you know better.", "一般使用 `stable` 即可。")
+        notes.problem(table.name("token_endpoint"), message, hint)
+        return TokenEndpoint.STABLE
+
+
+def _interfaces(key: str, default: tuple[str, ...], table: Table, notes: Notes) -> tuple[str, ...]:
+    words = table.words(key)
+    for word in words or ():
+        if not _INTERFACE.fullmatch(word):
+            message = Text(f"{word!a} is not a name.", f"{word!a} 不是有效的名称。")
+            hint = Text(f"For example: `{default[0]}`.", f"例如：`{default[0]}`。")
+            notes.problem(table.name(key), message, hint)
+    return default if words is None else words
+
+
+def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) -> ApiClient:
+    scopes, names = table.words("scopes"), table.words("accounts")
+    _check_names(table.name("scopes"), scopes or (), SCOPES, notes)
+    _check_names(table.name("accounts"), names or (), accounts, notes)
+    return ApiClient(
+        name=name,
+        key_sha256=_key_hashes(table, notes),
+        scopes=DEFAULT_SCOPES if scopes is None else frozenset(scopes),
+        accounts=None if names is None else frozenset(names),
+        allow_from=_networks(table, notes),
+    )
+
+
+def _check_names(key: str, names: Sequence[str], known: Collection[str], notes: Notes) -> None:
+    for name in names:
+        if name not in known:
+            listed = ", ".join(known)
+            message = Text(f"{name!a} is not known.", f"{name!a} 不存在。")
+            notes.problem(key, message, nearest(name, known, Text(f"Known: {listed}.", f"可用：{listed}。")))
+
+
+def _key_hashes(table: Table, notes: Notes) -> tuple[str, ...]:
+    hashes = list(table.words("key_sha256") or ())
+    if any(not _SHA256.fullmatch(word) for word in hashes):
+        message = Text(
+            "must be SHA-256 sums of 64 lower-case hex digits.", "必须是 64 位小写十六进制的 SHA-256。"
+        )
+        hint = Text(
+            "`wxsign client new NAME` prints one with its key.", "`wxsign client new 名称` 会生成密钥和它。"
+        )
+        notes.problem(table.name("key_sha256"), message, hint)
+    entry = table.secret("key")
+    if entry is not None:
+        _check_key(entry.label, str(entry.value), notes)
+        # A key of the environment replaces what the file says; both in the file are both valid.
+        hashes = [*(hashes if entry.label.startswith(table.label) else ()), sha256_of_key(str(entry.value))]
+    elif not hashes and not table.has_secret("key") and table.entry("key_sha256") is None:
+        hint = Text("`wxsign client new NAME` makes a key.", "`wxsign client new 名称` 可生成密钥。")
+        notes.problem(table.name("key_sha256"), Text("the client has no key.", "该客户端没有密钥。"), hint)
+    return tuple(hashes)
+
+
+def _check_key(label: str, key: str, notes: Notes) -> None:
+    if len(key) >= CLIENT_KEY_MIN_CHARACTERS and _VISIBLE.fullmatch(key):
+        return
+    message = Text(
+        f"a client key is at least {CLIENT_KEY_MIN_CHARACTERS} visible ASCII characters.",
+        f"客户端密钥至少为 {CLIENT_KEY_MIN_CHARACTERS} 个可见 ASCII 字符。",
+    )
+    notes.problem(
+        label, message, Text("`wxsign client new NAME` makes one.", "`wxsign client new 名称` 可生成密钥。")
+    )
+
+
+def _networks(table: Table, notes: Notes) -> tuple[Network, ...]:
+    networks = []
+    for word in table.words("allow_from") or ():
+        try:
+            networks.append(ipaddress.ip_network(word))
+        except ValueError:
+            message = Text(f"{word!a} is not an address or network.", f"{word!a} 不是有效的地址或网段。")
+            hint = Text("For example: 10.0.0.0/8 or 192.0.2.7.", "例如：10.0.0.0/8 或 192.0.2.7。")
+            notes.problem(table.name("allow_from"), message, hint)
+    return tuple(networks)
+
+
+def _check_whole(settings: Settings, account_tables: Mapping[str, Table], notes: Notes) -> None:
+    """What no setting shows by itself: something to sign or to hand out must be there, and nothing twice."""
+    if not account_tables:
+        hint = Text(
+            "Set WXSIGN_APPID and WXSIGN_SECRET_FILE, or write [accounts.NAME]. Without a WeChat account, try `wxsign dev`.",
+            "请设置 WXSIGN_APPID 和 WXSIGN_SECRET_FILE，或写 [accounts.NAME]。没有微信账号时可运行 `wxsign dev` 体验。",
+        )
+        notes.problem("WXSIGN_APPID", Text("no account is configured.", "没有配置任何账号。"), hint)
+    elif settings.accounts and not settings.clients and not any(map(_names_hosts, account_tables.values())):
+        message = Text("no host may be signed for and no client may ask: nothing could be answered.",
+                       "没有允许签名的域名，也没有客户端：任何请求都无法应答。")  # fmt: skip
+        hint = Text("Set it to the hosts of your pages, comma separated.", "请填写页面的域名，用逗号分隔。")
+        notes.problem("WXSIGN_ALLOWED_HOSTS", message, hint)
+    _check_unique("app_id", [account.app_id for account in settings.accounts], notes)
+    hashes = [digest for client in settings.clients for digest in client.key_sha256]
+    _check_unique("clients", hashes, notes, show=False)
+    names = {account.name for account in settings.accounts}
+    for account in settings.accounts:
+        if account.app_id in names and account.app_id != account.name:
+            message = Text("is the name of another account.", "与另一个账号的名称相同。")
+            notes.problem(
+                f"accounts.{account.name}.app_id", message, Text("Rename that account.", "请改名。")
+            )
+
+
+def _names_hosts(table: Table) -> bool:
+    entry = table.entry("allowed_hosts")
+    return entry is not None and bool(entry.value)
+
+
+def _check_unique(key: str, values: Sequence[str], notes: Notes, *, show: bool = True) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            what = f"`{value}`" if show else "key"
+            message = Text(
+                f"the same {what} is configured {count} times.", f"重复配置了 {count} 次：{what}。"
+            )
+            notes.problem(key, message, Text("Keep one of them.", "请只保留一个。"))

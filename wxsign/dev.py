@@ -1,0 +1,184 @@
+"""`wxsign dev`: sandbox, service and demo page in one process, for a machine without a WeChat account.
+
+Only here is there a `DevMode`: the demo page carries the sandbox's bridge, and loopback hosts on any port are signed.
+Everything is made of values in this file; no setting that the real service reads can bring it about.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from wxsign import sandbox
+from wxsign.accounts import LOOPBACK, HostRule, OfficialAccount
+from wxsign.config import ApiClient, Settings, sha256_of_key
+from wxsign.errors import ConfigError, Problem, Text
+from wxsign.service import WxSign
+from wxsign.web import DevMode, create_app
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from wxsign.sandbox import SandboxServer
+
+BACKLOG: Final = 1024
+LOOPBACK_ADDRESS: Final = "127.0.0.1"
+EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - only after --lan, which asks for it
+DEV_CLIENT_KEY: Final = "sandbox-client-key-00000000000000000001"
+"""Opens the protected API of `wxsign dev`, which hands out the sandbox's tokens and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where to listen. `lan` is this machine's address in its network, None to stay on loopback."""
+
+    host: str
+    port: int
+    sandbox_port: int
+    lan: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where a browser finds the service: a phone's too, where there is a LAN address."""
+        return f"http://{_in_url(self.lan or self.host)}:{self.port}"
+
+    @property
+    def bind(self) -> str:
+        """The address to listen on."""
+        return EVERY_ADDRESS if self.lan else self.host
+
+
+class DevServer:
+    """Sandbox, service and pages, running. Ends with `close()` or as a context manager."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Listen and serve at once. Raises ConfigError where a port is taken."""
+        with ExitStack() as opened:
+            self.sandbox = opened.enter_context(_sandbox(plan))
+            listener = opened.enter_context(_listener("--port", plan.bind, plan.port))
+            self.plan = Plan(plan.host, listener.getsockname()[1], self.sandbox.port, plan.lan)
+            self.service = WxSign(_settings(self.plan, self.sandbox.port))
+            self._server = _server(self.plan, self.service, self.bridge_src, listener)
+            opened.pop_all()
+        listener.close()
+        self.service.start()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def sandbox_origin(self) -> str:
+        """Where a browser finds the sandbox."""
+        return f"http://{_in_url(self.plan.lan or self.plan.host)}:{self.sandbox.port}"
+
+    @property
+    def bridge_src(self) -> str:
+        """The bridge as the demo page loads it."""
+        return f"{self.sandbox_origin}/sandbox/bridge.js"
+
+    def close(self) -> None:
+        """Stop everything; requests under way are let go."""
+        self._server.shutdown()
+        self._thread.join()
+        self.service.stop()
+        self.sandbox.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def lan_address() -> str | None:
+    """Return this machine's address in its network, None where it has none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+    return None if address.startswith(("127.", "0.")) else address
+
+
+def _settings(plan: Plan, sandbox_port: int) -> Settings:
+    hosts: tuple[HostRule, ...] = (LOOPBACK,)
+    if plan.lan:
+        hosts = (*hosts, HostRule.parse(f"{_in_url(plan.lan)}:{plan.port}"))
+    account = OfficialAccount("default", sandbox.DEFAULT_APPID, sandbox.DEFAULT_SECRET, hosts)
+    client = ApiClient("sandbox", (sha256_of_key(DEV_CLIENT_KEY),))
+    # The sandbox forgets its tokens when it ends, so must the store.
+    return Settings(
+        (account,), (client,), store="memory:", api_base=f"http://{_reachable(plan)}:{sandbox_port}"
+    )
+
+
+def _reachable(plan: Plan) -> str:
+    return LOOPBACK_ADDRESS if plan.lan else _in_url(plan.host)
+
+
+def _sandbox(plan: Plan) -> SandboxServer:
+    try:
+        return sandbox.serve(plan.bind, plan.sandbox_port, control_hosts=[plan.lan] if plan.lan else ())
+    except OSError as error:
+        raise _taken("--sandbox-port", plan.bind, plan.sandbox_port, error) from None
+
+
+def _listener(option: str, host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _taken(option, host, port, error) from None
+    return listener
+
+
+def _taken(option: str, host: str, port: int, error: OSError) -> ConfigError:
+    reason = error.strerror or str(error)
+    message = Text(f"cannot listen on {host}:{port}: {reason}.", f"无法监听 {host}:{port}：{reason}。")
+    hint = Text(f"Choose another port: {option} {port + 2}.", f"请换一个端口：{option} {port + 2}。")
+    return ConfigError([Problem(option, message, hint)])
+
+
+def _server(plan: Plan, service: WxSign, bridge_src: str, listener: socket.socket) -> _Server:
+    dev = DevMode(bridge_src, plan.origin if plan.lan else None)
+    app = create_app(service, dev=dev)
+    # Werkzeug is handed a socket of ours: by itself it exits the process when the port is taken.
+    return _Server(plan.bind, plan.port, app, _Handler, fd=listener.fileno())
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _Handler(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write one line for people: the path, never the query."""
+        del size
+        path = self.path.partition("?")[0]
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {self.command} {path} {code}\n")
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's signature
+        """Write nothing else: request lines may carry codes and keys."""
+
+
+class _Server(ThreadedWSGIServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
+        """Pass over a browser that leaves in the middle."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)

@@ -1,0 +1,183 @@
+"""`/jsconfig`: one function answers it, whatever brought the request; a WSGI layer and a Flask view are its adapters.
+
+The layer stands in front of Flask's dispatch, because this is the path that every page view takes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from wxsign.answers import (
+    ANY_ORIGIN,
+    EXPOSED,
+    VARY_ORIGIN,
+    Answer,
+    BodyTooLargeError,
+    MethodNotAllowedError,
+    UnsupportedMediaTypeError,
+    error_answer,
+    json_answer,
+    unexpected,
+)
+from wxsign.calls import FORM, JSON, Call, call_of, json_pairs, text_of
+from wxsign.errors import BadRequest, InvalidUrl, Text
+from wxsign.signing import parse_page_url, query_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from wxsign.accounts import OfficialAccount
+    from wxsign.service import WxSign
+    from wxsign.signing import JSConfig, PageUrl, SigningWarning
+
+JSCONFIG_PATH: Final = "/jsconfig"
+METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
+
+_NAMES: Final = ("url", "account")
+_PREFLIGHT: Final = (
+    ("Access-Control-Allow-Methods", "GET, POST"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+    ("Access-Control-Max-Age", "600"),
+)
+
+
+_ORIGIN: Final = re.compile(r"https?://[^/?#%\\\s]+")
+_JSON_HINT: Final = Text('Send `{"url": "https://…"}`.', '请发送 `{"url": "https://…"}`。')
+
+
+class _Wanted(NamedTuple):
+    url: str
+    account: str | None
+    warning: SigningWarning | None
+
+
+def answer_jsconfig(service: WxSign, call: Call) -> Answer:
+    """Return the answer to a request for a signature. Raises nothing: every failure is an answer."""
+    try:
+        return _preflight(service, call) if call.method == "OPTIONS" else _signed(service, call)
+    except Exception as error:  # noqa: BLE001 - whatever happens, the page gets an answer that it can read
+        refusal = unexpected(error, call.request_id)
+        return error_answer(refusal, call.request_id, call.language, *ANY_ORIGIN)
+
+
+def _signed(service: WxSign, call: Call) -> Answer:
+    if call.method not in METHODS:
+        raise MethodNotAllowedError(METHODS)
+    wanted = _wanted(call)
+    config = service.jsconfig(wanted.url, wanted.account)
+    headers = [VARY_ORIGIN]
+    if call.origin and _may_read(service.registry.get(config.app_id), call.origin):
+        headers += [("Access-Control-Allow-Origin", call.origin), EXPOSED]
+    return json_answer(200, _payload(config, wanted.warning, call), call.request_id, *headers)
+
+
+def _payload(config: JSConfig, warning: SigningWarning | None, call: Call) -> dict[str, object]:
+    if warning is not None and warning not in config.warnings:
+        config = replace(config, warnings=(*config.warnings, warning))
+    return config.as_dict(call.language if config.warnings else "en")
+
+
+def _preflight(service: WxSign, call: Call) -> Answer:
+    """Answer the browser's question before a POST of JSON; which account will sign is not known yet."""
+    headers = [VARY_ORIGIN, ("X-Request-Id", call.request_id), ("Cache-Control", "no-store")]
+    if any(_may_read(account, call.origin) for account in service.registry):
+        headers += [("Access-Control-Allow-Origin", call.origin), *_PREFLIGHT]
+    else:
+        headers.append(("Allow", ", ".join(METHODS)))
+    return Answer(204, headers, b"")
+
+
+def _may_read(account: OfficialAccount, origin: str) -> bool:
+    """Whether pages of `origin` may read the account's answers: those that it may sign for. `null` is none of them."""
+    page = _page_of(origin)
+    return page is not None and account.may_sign(page)
+
+
+@lru_cache(maxsize=1024)
+def _page_of(origin: str) -> PageUrl | None:
+    """The page that stands for an origin in the rules of hosts; None where it is no http(s) origin."""
+    try:
+        return parse_page_url(origin) if _ORIGIN.fullmatch(origin) else None
+    except InvalidUrl:
+        return None
+
+
+def _wanted(call: Call) -> _Wanted:
+    form, fields = call.query, []
+    if call.method == "POST":
+        if call.body is None:
+            raise BodyTooLargeError
+        if call.media_type == JSON:
+            fields = _json_fields(call.body)
+        elif call.media_type == FORM or not call.body:
+            form = f"{form}&{call.body.decode('latin-1')}"
+        else:
+            raise UnsupportedMediaTypeError
+    given = _unique([*_form_fields(form), *fields])
+    return _Wanted(given.get("url", ""), given.get("account") or None, query_warning(form))
+
+
+def _unique(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in fields:
+        if name in given:
+            raise BadRequest(
+                "duplicate_parameter",
+                Text(f"`{name}` is given more than once.", f"参数 `{name}` 出现了不止一次。"),
+                Text(
+                    "Send it once; an `&` inside the URL is written %26.",
+                    "只发送一次；URL 中的 `&` 要写成 %26。",
+                ),
+            )
+        given[name] = value
+    return given
+
+
+def _form_fields(form: str) -> Iterator[tuple[str, str]]:
+    """Decode `url` and `account` from a query or a form, by the rules of forms: a raw `+` means a space."""
+    for part in form.split("&"):
+        name, _, value = part.partition("=")
+        name = unquote_plus(name) if "%" in name else name
+        if name in _NAMES:
+            yield name, _decoded(name, value)
+
+
+def _decoded(name: str, value: str) -> str:
+    try:
+        # WSGI hands bytes over as Latin-1 text (PEP 3333).
+        return unquote_to_bytes(value.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeError:
+        raise BadRequest(
+            "not_utf8",
+            Text(f"`{name}` is not UTF-8.", f"参数 `{name}` 不是 UTF-8 编码。"),
+            Text("Encode it with `encodeURIComponent`.", "请用 `encodeURIComponent` 编码。"),
+        ) from None
+
+
+def _json_fields(body: bytes) -> list[tuple[str, str]]:
+    pairs = json_pairs(body, _JSON_HINT)
+    return [
+        (name, "" if value is None else text_of(name, value, _JSON_HINT))
+        for name, value in pairs
+        if name in _NAMES
+    ]
+
+
+class JsConfigLayer:
+    """Answers `/jsconfig` before the application behind it is asked; every other path is the application's."""
+
+    def __init__(self, application: WSGIApplication, service: WxSign) -> None:
+        self._application = application
+        self._service = service
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != JSCONFIG_PATH:
+            return self._application(environ, start_response)
+        answer = answer_jsconfig(self._service, call_of(environ))
+        start_response(answer.status_line, answer.headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (answer.body,)

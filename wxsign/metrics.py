@@ -1,0 +1,40 @@
+"""Observers of what the broker does. For now there is one: the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from wxsign.broker import Outcome
+from wxsign.errors import WeChatRefused
+
+if TYPE_CHECKING:
+    from wxsign.broker import RefreshEvent
+
+logger = logging.getLogger("wxsign.refresh")
+
+
+def log_refresh(event: RefreshEvent) -> None:
+    """Write one line for each call of WeChat: a failure as a warning, with WeChat's words and what to do."""
+    failed = event.outcome in {Outcome.FAILED, Outcome.DEAD}
+    level = logging.WARNING if failed else logging.INFO
+    logger.log(level, "wxsign.%s", event.outcome, extra={"fields": _fields(event)})
+
+
+def _fields(event: RefreshEvent) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "appid": event.key.app_id,
+        "kind": str(event.key.kind),
+        "seconds": round(event.seconds, 3),
+        "version": event.version,
+    }
+    if event.expires_in_seconds is not None:
+        fields["expires_in_seconds"] = event.expires_in_seconds
+    if event.forced:
+        fields["forced"] = True
+    error = event.error
+    if error is not None:
+        fields |= {"code": error.code, "message": error.message.en, "hint": error.operator_hint.en}
+    if isinstance(error, WeChatRefused):
+        fields |= {"errcode": error.errcode, "errmsg": error.errmsg}
+    return fields

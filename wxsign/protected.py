@@ -1,0 +1,232 @@
+"""The protected API: the account's tokens and tickets for the owner's other systems, against a client key.
+
+A key opens what its scopes and accounts say. A missing and a wrong key are answered alike, in the same time; an account
+that does not exist and one that a client may not use are not told apart. Nothing here is for browsers: no CORS.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wxsign.answers import (
+    Answer,
+    BodyTooLargeError,
+    MethodNotAllowedError,
+    UnsupportedMediaTypeError,
+    error_answer,
+    json_answer,
+    unexpected,
+)
+from wxsign.calls import JSON, json_pairs, text_of
+from wxsign.config import sha256_of_key
+from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from wxsign.broker import Theft
+    from wxsign.calls import Call
+    from wxsign.config import ApiClient
+    from wxsign.errors import WxSignError
+    from wxsign.service import AccountState, CredentialState, TokenAnswer, WxSign
+
+logger = logging.getLogger("wxsign.api")
+
+API_PREFIX: Final = "/api/v1"
+
+_CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="wxsign"')
+_REJECTED_HINT: Final = Text(
+    'Send the token that WeChat refused: `{"rejected": "<access_token>"}`.',
+    '请发送被微信拒绝的 token：`{"rejected": "<access_token>"}`。',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that has passed the gate: who asks, for which account (by name, or empty), with what body."""
+
+    service: WxSign
+    client: ApiClient
+    account: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do."""
+
+    path: str
+    method: str
+    scope: str | None
+    answer: Callable[[Asked], Mapping[str, object]]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the path takes."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+class Gate:
+    """Knows the clients by the hashes of their keys."""
+
+    def __init__(self, clients: Iterable[ApiClient]) -> None:
+        self._known = tuple((digest.encode(), client) for client in clients for digest in client.key_sha256)
+
+    def client(self, authorization: str) -> ApiClient:
+        """Return the client that an `Authorization` header names. Raises Unauthorized, after the same work in every case."""
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip() if scheme.lower() == "bearer" else ""
+        presented = sha256_of_key(key).encode()
+        found = None
+        for digest, client in self._known:
+            if hmac.compare_digest(presented, digest):
+                found = client
+        if found is None or not key:
+            raise Unauthorized
+        return found
+
+
+def answer_protected(
+    service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = ""
+) -> Answer:
+    """Return the answer to a request of the protected API. Raises nothing: every failure is an answer."""
+    keyed = False
+    try:
+        _check_method(operation, call)
+        client = gate.client(call.authorization)
+        keyed = True
+        asked = _admitted(service, client, operation, call, wanted)
+        payload = operation.answer(asked)
+        fields = {
+            "client": client.name,
+            "account": asked.account,
+            "path": operation.path,
+            "request_id": call.request_id,
+        }
+        logger.info("wxsign.api", extra={"fields": fields})
+        return json_answer(200, payload, call.request_id)
+    except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an answer in our shape
+        refusal = unexpected(error, call.request_id)
+        challenge = (_CHALLENGE,) if isinstance(refusal, Unauthorized) else ()
+        return error_answer(refusal, call.request_id, call.language, *challenge, keyed=keyed)
+
+
+def _check_method(operation: Operation, call: Call) -> None:
+    if call.method not in operation.methods:
+        raise MethodNotAllowedError(operation.methods)
+
+
+def _admitted(service: WxSign, client: ApiClient, operation: Operation, call: Call, wanted: str) -> Asked:
+    if not client.may_call_from(call.remote_addr):
+        raise Forbidden("address")
+    if operation.scope is not None and operation.scope not in client.scopes:
+        raise Forbidden("scope")
+    return Asked(service, client, _account_name(service, client, wanted) if wanted else "", call)
+
+
+def _account_name(service: WxSign, client: ApiClient, wanted: str) -> str:
+    try:
+        name = service.registry.get(wanted).name
+    except UnknownAccount:
+        # A client that is kept to some accounts shall not learn which others exist.
+        if client.accounts is None:
+            raise
+        raise Forbidden("account") from None
+    if not client.may_use(name):
+        raise Forbidden("account")
+    return name
+
+
+def _accounts(asked: Asked) -> Mapping[str, object]:
+    states = asked.service.account_states()
+    seen = [state for state in states if asked.client.may_use(state.name)]
+    return {"accounts": [_account(state, asked.call.language) for state in seen]}
+
+
+def _account(state: AccountState, language: str) -> dict[str, object]:
+    return {
+        "name": state.name,
+        "app_id": state.app_id,
+        "kind": state.kind,
+        "token_endpoint": state.token_endpoint,
+        "in_use": state.in_use,
+        "problems": list(state.problems),
+        "credentials": [_credential(credential, language) for credential in state.credentials],
+        "calls_today": [spending._asdict() for spending in state.spending],
+        "theft": state.theft and _told(state.theft, language),
+    }
+
+
+def _told(theft: Theft, language: str) -> dict[str, object]:
+    return {
+        "kind": theft.kind,
+        "between": [int(theft.last_seen_at), int(theft.noticed_at)],
+        "message": theft.message.in_language(language),
+        "hint": theft.hint.in_language(language),
+    }
+
+
+def _credential(state: CredentialState, language: str) -> dict[str, object]:
+    return {
+        "kind": state.kind,
+        "state": "usable" if state.usable else "empty",
+        "expires_in": state.expires_in_seconds,
+        "refresh_in": state.refresh_in_seconds,
+        "version": state.version,
+        "error": state.error and _failure(state.error, language),
+    }
+
+
+def _failure(error: WxSignError, language: str) -> dict[str, str]:
+    return {
+        "code": error.code,
+        "message": error.message.in_language(language),
+        "hint": error.operator_hint.in_language(language),
+    }
+
+
+def _access_token(asked: Asked) -> Mapping[str, object]:
+    return _token(asked.service.access_token(asked.account))
+
+
+def _refresh(asked: Asked) -> Mapping[str, object]:
+    answer = asked.service.report_rejected(asked.account, _rejected(asked.call))
+    return {**_token(answer), "verified": answer.verified}
+
+
+def _token(answer: TokenAnswer) -> dict[str, object]:
+    return {
+        "access_token": answer.value,
+        "expires_in": answer.expires_in_seconds,
+        "expires_at": answer.expires_at,
+        "recheck_after_seconds": answer.recheck_after_seconds,
+    }
+
+
+def _ticket(asked: Asked) -> Mapping[str, object]:
+    answer = asked.service.ticket(asked.account)
+    return {"ticket": answer.value, "expires_in": answer.expires_in_seconds, "expires_at": answer.expires_at}
+
+
+def _rejected(call: Call) -> str:
+    if call.body is None:
+        raise BodyTooLargeError
+    if call.body and call.media_type != JSON:
+        raise UnsupportedMediaTypeError
+    given = dict(json_pairs(call.body, _REJECTED_HINT)) if call.body else {}
+    rejected = text_of("rejected", given.get("rejected", ""), _REJECTED_HINT)
+    if not rejected:
+        message = Text("The rejected token is missing.", "缺少被拒绝的 token。")
+        raise BadRequest("rejected_required", message, _REJECTED_HINT)
+    return rejected
+
+
+OPERATIONS: Final = (
+    Operation("/accounts", "GET", None, _accounts),
+    Operation("/accounts/<account>/access_token", "GET", "token:read", _access_token),
+    Operation("/accounts/<account>/access_token/refresh", "POST", "token:refresh", _refresh),
+    Operation("/accounts/<account>/tickets/jsapi", "GET", "ticket:read", _ticket),
+)

@@ -1,0 +1,83 @@
+"""`python -m wxsign.sandbox`: a sandbox as a process of its own."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from wxsign.sandbox.server import SandboxServer, serve
+from wxsign.sandbox.settings import SandboxSettings, SettingsError, checked, updated
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = settings_from(options.account, options.setting)
+        server = serve(options.host, options.port, settings, control_hosts=options.control_host)
+    except SettingsError as error:
+        return _failed(f"{error}. Known settings / 可用设置: {', '.join(error.known)}")
+    except OSError as error:
+        return _failed(
+            f"cannot listen on / 无法监听 {options.host}:{options.port}: {error.strerror or error}"
+        )
+    _run(server, settings)
+    return 0
+
+
+def settings_from(accounts: Sequence[str], assignments: Sequence[str]) -> SandboxSettings:
+    """Settings from APPID:SECRET and name=value arguments; a value is JSON or else a string. Raises SettingsError."""
+    pairs = dict(entry.partition(":")[::2] for entry in accounts)
+    settings = checked(SandboxSettings(accounts=pairs) if pairs else SandboxSettings())
+    return updated(
+        settings, {name: _value(text) for name, _, text in (a.partition("=") for a in assignments)}
+    )
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _run(server: SandboxServer, settings: SandboxSettings) -> None:
+    stopped = stop_signals()
+    ready = {"event": "sandbox_ready", "host": server.host, "port": server.port, "url": server.url}
+    print(json.dumps(ready | {"accounts": list(settings.accounts)}), flush=True)  # noqa: T201 - the contract
+    stopped.get()
+    server.close()
+
+
+def stop_signals() -> SimpleQueue[int]:
+    """From now on SIGTERM and SIGINT go into a queue. It is reentrant, as an Event is not: a handler may run at any point."""
+    stopped: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stopped.put(number))
+    return stopped
+
+
+def _failed(message: str) -> int:
+    sys.stderr.write(f"wxsign.sandbox: {message}\n")
+    return USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m wxsign.sandbox", description="A simulated WeChat. 模拟的微信。"
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on / 监听地址")
+    add("--port", type=int, default=0, help="0 takes a free one / 0 表示任选空闲端口")
+    add("--account", action="append", default=[], metavar="APPID:SECRET", help="repeatable / 可重复")
+    add("--setting", action="append", default=[], metavar="NAME=VALUE", help="repeatable / 可重复")
+    add("--control-host", action="append", default=[], help="another Host for /sandbox/ / 另一个允许的 Host")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,450 @@
+/*
+ * Gives a desktop browser what WeChat's in-app browser has: a MicroMessenger user agent and WeixinJSBridge, so that WeChat's
+ * unmodified script runs wx.config and the JS interfaces. Put it BEFORE the official script:
+ *
+ *   <script src="http://127.0.0.1:8001/sandbox/bridge.js"></script>
+ *
+ * The signature is verified by the sandbox against location.href. In the real WeChat this file does nothing.
+ * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
+ */
+(function () {
+  'use strict';
+
+  if (window.WeixinJSBridge || /micromessenger/i.test(navigator.userAgent)) {
+    console.info('wxsign sandbox bridge: this is WeChat already, nothing to do');
+    return;
+  }
+
+  const VERIFY_URL = new URL('bridge/verify', document.currentScript.src).href;
+  const NATIVE_UA = navigator.userAgent;
+  const ANDROID = /android/i.test(NATIVE_UA); // a browser that emulates a phone
+  const IPHONE = /iphone|ipad/i.test(NATIVE_UA);
+  const CHINESE = /^zh/i.test(navigator.language);
+  const NOT_VERIFIED = 'fail_the permission value is offline verifying';
+  const LONGEST_RECORD_MS = 60000;
+  const PLAY_MS = 2000;
+
+  // What a call needs in jsApiList when that is not its own name; '' means any verified config.
+  const RIGHTS = {
+    checkJsApi: '', invokeMiniProgramAPI: '', shareTimeline: 'menu:share:timeline', sendAppMessage: 'menu:share:appmessage',
+    shareQQ: 'menu:share:qq', shareWeiboApp: 'menu:share:weiboApp', shareQZone: 'menu:share:QZone',
+  };
+  const SHARE_MENU = [
+    ['menu:share:appmessage', '发送给朋友', 'Send to Chat', 'menuItem:share:appMessage'],
+    ['menu:share:timeline', '分享到朋友圈', 'Share on Moments', 'menuItem:share:timeline'],
+    ['menu:share:qq', '分享到手机QQ', 'Share to QQ', 'menuItem:share:qq'],
+    ['menu:share:QZone', '分享到QQ空间', 'Share to QZone', 'menuItem:share:QZone'],
+    ['menu:share:weiboApp', '分享到微博', 'Share to Weibo', 'menuItem:share:weiboApp'],
+  ];
+  const BEACON = { uuid: 'FDA50693-A4E2-4FB1-AFCF-C6EB07647825', major: 10, minor: 7, rssi: -58, proximity: 2, accuracy: 1.2, heading: 0 };
+
+  const handlers = new Map(); // event name: callback of the page
+  const media = new Map(); // localId or serverId: data URL of an image, or '' for a voice
+  const shared = {}; // share cards by native menu name
+  const hiddenItems = new Set();
+  let verified = null; // Set of native names, once a config was accepted
+  let serial = 0;
+  let recordTimer = 0;
+  let playTimer = 0;
+
+  // One text of two.
+  function text(zh, en) {
+    return CHINESE ? zh : en;
+  }
+
+  // A fresh id that looks like WeChat's.
+  function newId(prefix) {
+    serial += 1;
+    return `${prefix}${Date.now()}${String(serial).padStart(4, '0')}`;
+  }
+
+  // An element with a class, a text and children; no markup, no style attribute, so any strict policy holds.
+  function element(tag, className, content, children) {
+    const node = document.createElement(tag);
+    node.className = className;
+    if (content) node.textContent = content;
+    node.append(...(children || []));
+    return node;
+  }
+
+  const STYLE = `
+    :host { all: initial; --bg: #fff; --fg: rgba(0,0,0,.9); --soft: rgba(0,0,0,.5); --line: rgba(0,0,0,.1); --gap: #f7f7f7; }
+    @media (prefers-color-scheme: dark) {
+      :host { --bg: #2c2c2c; --fg: rgba(255,255,255,.8); --soft: rgba(255,255,255,.5); --line: rgba(255,255,255,.08); --gap: #1e1e1e; }
+    }
+    * { box-sizing: border-box; font: 17px/1.4 system-ui, -apple-system, "PingFang SC", "Helvetica Neue", "Noto Sans CJK SC", sans-serif; }
+    .menu { position: fixed; z-index: 2147483600; right: 12px; bottom: 16px; display: flex; align-items: center; gap: 8px; height: 32px;
+      padding: 0 12px; border: 1px solid var(--line); border-radius: 16px; background: var(--bg); color: var(--fg); box-shadow: 0 2px 12px rgba(0,0,0,.12); cursor: pointer; }
+    .menu b { font-weight: 700; letter-spacing: 1px; }
+    .menu span { font-size: 12px; color: var(--soft); }
+    .menu[hidden] { display: none; }
+    .toast { position: fixed; z-index: 2147483647; left: 50%; bottom: 18%; transform: translateX(-50%); max-width: 80%; padding: 10px 16px;
+      border-radius: 8px; background: rgba(76,76,76,.95); color: #fff; font-size: 14px; text-align: center; white-space: pre-line; pointer-events: none; overflow-wrap: anywhere; }
+    .mask { position: fixed; z-index: 2147483646; inset: 0; display: flex; flex-direction: column; justify-content: flex-end; background: rgba(0,0,0,.6); }
+    .sheet { width: 100%; max-width: 480px; margin: 0 auto; border-radius: 12px 12px 0 0; overflow: hidden; background: var(--gap); color: var(--fg); text-align: center; }
+    .sheet p { margin: 0; padding: 16px 24px; background: var(--bg); color: var(--soft); font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
+    .sheet button { display: block; width: 100%; padding: 15px; border: 0; border-top: 1px solid var(--line); background: var(--bg); color: inherit; cursor: pointer; }
+    .sheet button:hover, .sheet button:focus-visible { background: var(--gap); outline: 0; }
+    .sheet button.cancel { margin-top: 8px; border: 0; }
+    .viewer { justify-content: center; align-items: center; cursor: zoom-out; background: rgba(0,0,0,.9); }
+    .viewer img { max-width: 100%; max-height: 100%; }`;
+
+  let layer = null;
+
+  // The sandbox's own layer over the page: a shadow tree, so that neither side's styles reach the other.
+  function ui() {
+    if (layer && layer.isConnected) return layer.shadowRoot;
+    layer = document.createElement('wxsign-sandbox');
+    const tree = layer.attachShadow({ mode: 'open' });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    tree.adoptedStyleSheets = [sheet];
+    const menu = element('button', 'menu', '', [element('b', '', '···'), element('span', '', text('沙箱', 'sandbox'))]);
+    menu.title = text('模拟微信右上角菜单', 'WeChat’s menu, simulated');
+    menu.addEventListener('click', openShareMenu);
+    tree.append(menu);
+    document.body.append(layer);
+    return tree;
+  }
+
+  // A short message that goes away by itself.
+  function toast(zh, en) {
+    const tree = ui();
+    tree.querySelectorAll('.toast').forEach((old) => old.remove());
+    const note = element('div', 'toast', text(zh, en));
+    note.setAttribute('role', 'status');
+    tree.append(note);
+    setTimeout(() => note.remove(), 2000);
+  }
+
+  // WeChat's action sheet; tells the index of the chosen item, or -1.
+  function sheet(title, items, tell) {
+    const mask = element('div', 'mask', '');
+    const close = (index) => { mask.remove(); tell(index); };
+    const buttons = items.map((label, index) => {
+      const button = element('button', '', label);
+      button.addEventListener('click', () => close(index));
+      return button;
+    });
+    const cancel = element('button', 'cancel', text('取消', 'Cancel'));
+    cancel.addEventListener('click', () => close(-1));
+    mask.addEventListener('click', (event) => { if (event.target === mask) close(-1); });
+    mask.append(element('div', 'sheet', '', [element('p', '', title), ...buttons, cancel]));
+    ui().append(mask);
+    (buttons[0] || cancel).focus();
+  }
+
+  // An answer that the person at the screen chooses between ok and cancel.
+  function confirmed(title, label, done, result) {
+    sheet(title, [label], (index) => (index < 0 ? done('cancel') : done('ok', result ? result() : {})));
+  }
+
+  // A small picture to stand for a photo.
+  function samplePicture(number) {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 480, height: 360 });
+    const brush = canvas.getContext('2d');
+    const sky = brush.createLinearGradient(0, 0, 0, 360);
+    sky.addColorStop(0, `hsl(${150 + number * 47} 60% 62%)`);
+    sky.addColorStop(1, `hsl(${120 + number * 47} 55% 38%)`);
+    brush.fillStyle = sky;
+    brush.fillRect(0, 0, 480, 360);
+    Object.assign(brush, { fillStyle: 'rgba(255,255,255,.9)', font: '28px sans-serif', textAlign: 'center' });
+    brush.fillText(`sandbox photo ${number}`, 240, 190);
+    return canvas.toDataURL('image/jpeg', 0.8);
+  }
+
+  // Stores a picture and gives its localId; real ones read wxLocalResource://… on iOS and weixin://resourceid/… on Android.
+  function newPicture() {
+    const localId = newId(ANDROID ? 'weixin://resourceid/' : 'wxLocalResource://imageid');
+    media.set(localId.toLowerCase(), samplePicture(serial));
+    return localId;
+  }
+
+  // Stores a voice and gives its localId.
+  function newVoice() {
+    const localId = newId('wxLocalResource://voiceLocalId');
+    media.set(localId.toLowerCase(), '');
+    return localId;
+  }
+
+  // The stored medium of an id (browsers lower-case the scheme of an image's src), or undefined.
+  function medium(id) {
+    return media.get(String(id).toLowerCase());
+  }
+
+  // Objects travel as JSON text on Android.
+  function packed(value) {
+    return ANDROID ? JSON.stringify(value) : value;
+  }
+
+  // Calls the page's handler of an event, if the verified list has it.
+  function fire(name, result) {
+    const handler = handlers.get(name);
+    if (handler && verified && verified.has(name)) handler(result);
+  }
+
+  // The card that a share would send: what the page set, else the page itself.
+  function shareCard(name) {
+    const timeline = name === 'menu:share:timeline' || name === 'menu:share:QZone';
+    return shared[timeline ? 'timeline' : 'appmessage'] || { title: document.title, link: location.href };
+  }
+
+  // WeChat's menu of the top right corner, opened from the sandbox's button.
+  function openShareMenu() {
+    const items = SHARE_MENU.filter(([, , , item]) => !hiddenItems.has(item) && !hiddenItems.has('*'));
+    const title = text('沙箱：模拟微信右上角菜单', 'Sandbox: WeChat’s menu, simulated');
+    sheet(title, items.map(([, zh, en]) => text(zh, en)), (index) => {
+      if (index < 0) return;
+      const [name] = items[index];
+      if (handlers.has(name) && verified && verified.has(name)) fire(name, { scene: 'friend' });
+      else showCard(shareCard(name));
+    });
+  }
+
+  // Shows a share card as the friend would get it.
+  function showCard(card) {
+    const lines = [card.title, card.desc, card.link, card.imgUrl || card.img_url].filter(Boolean).join('\n');
+    toast(`已分享（沙箱）\n${lines}`, `shared (sandbox)\n${lines}`);
+  }
+
+  // The answer to a share menu item that the page has taken over.
+  function shareAnswer(params, done) {
+    showCard(params);
+    done('confirm');
+  }
+
+  // Remembers a share card set beforehand.
+  function keepCard(slot) {
+    return (params, done) => {
+      shared[slot] = params;
+      done('ok');
+    };
+  }
+
+  // Moves an image or voice to the imaginary server, or back.
+  function transfer(from, to, makeId) {
+    return (params, done) => {
+      const found = medium(params[from]);
+      if (found === undefined) return done(`fail_invalid ${from}`);
+      const id = makeId();
+      media.set(id.toLowerCase(), found);
+      return done('ok', { [to]: id });
+    };
+  }
+
+  const absent = (params, done) => done(null);
+
+  // An answer that also tells the person at the screen what WeChat would do.
+  function told(zh, en) {
+    return (params, done) => {
+      toast(zh, en);
+      done('ok');
+    };
+  }
+
+  // Hides or shows items of the simulated menu.
+  function menuItems(change) {
+    return (params, done) => {
+      change(params.menuList || []);
+      done('ok');
+    };
+  }
+
+  // Hides or shows the simulated menu's button.
+  function optionMenu(hidden) {
+    return (params, done) => {
+      ui().querySelector('.menu').hidden = hidden;
+      done('ok');
+    };
+  }
+
+  // Ends a recording; by itself after a minute, as WeChat does.
+  function endRecord() {
+    clearTimeout(recordTimer);
+    recordTimer = 0;
+    return { localId: newVoice() };
+  }
+
+  // What scanQRCode gives: a string, wrapped in JSON on iOS.
+  function scanned(value, type) {
+    return { resultStr: IPHONE ? JSON.stringify({ scan_code: { scan_type: type, scan_result: value } }) : value };
+  }
+
+  const ANSWERS = {
+    checkJsApi(params, done) {
+      const known = (name) => Object.keys(ANSWERS).includes(name) && ANSWERS[name] !== absent;
+      const events = ['onVoiceRecordEnd', 'onVoicePlayEnd', 'onBeaconsInRange', ...SHARE_MENU.map(([name]) => name)];
+      const names = (params.jsApiList || []).map((name) => [name, known(name) || events.includes(name)]);
+      done('ok', { checkResult: packed(Object.fromEntries(names)) });
+    },
+    getNetworkType: (params, done) => done('wifi', {}, 'network_type'),
+    geoLocation(params, done) {
+      const [latitude, longitude] = params.type === 'gcj02' ? [22.540503, 113.934528] : [22.543544, 113.929634];
+      done('ok', { type: params.type, latitude, longitude, speed: 0, accuracy: 30 });
+    },
+    openLocation: (params, done) => {
+      sheet(`${params.name || ''}\n${params.address || ''}\n${params.latitude}, ${params.longitude}`, [], () => {});
+      done('ok');
+    },
+    imagePreview(params, done) {
+      const picture = document.createElement('img');
+      picture.src = medium(params.current) || params.current || (params.urls || [])[0] || '';
+      picture.alt = picture.src;
+      const viewer = element('div', 'mask viewer', '', [picture]);
+      viewer.addEventListener('click', () => viewer.remove());
+      ui().append(viewer);
+      done('ok');
+    },
+    chooseImage(params, done) {
+      sheet(text('沙箱：选图片', 'Sandbox: choose pictures'), [text('拍照', 'Take Photo'), text('从相册选择', 'From Album')], (index) => {
+        if (index < 0) return done('cancel');
+        const localIds = Array.from({ length: index ? Math.min(params.count, 2) : 1 }, newPicture);
+        return done('ok', { sourceType: index ? 'album' : 'camera', localIds: packed(localIds) });
+      });
+    },
+    uploadImage: transfer('localId', 'serverId', () => newId('sandbox-media-')),
+    downloadImage: transfer('serverId', 'localId', newPicture),
+    getLocalImgData(params, done) {
+      const data = medium(params.localId);
+      if (!data) return done('fail_invalid localId');
+      return done('ok', { localData: ANDROID ? data.split(',')[1] : data }); // Android leaves the data: prefix off
+    },
+    startRecord(params, done) {
+      if (recordTimer) return done('fail_recording');
+      recordTimer = setTimeout(() => fire('onVoiceRecordEnd', endRecord()), LONGEST_RECORD_MS);
+      toast('正在录音（沙箱）', 'recording (sandbox)');
+      return done('ok');
+    },
+    stopRecord: (params, done) => (recordTimer ? done('ok', endRecord()) : done('fail_not recording')),
+    playVoice(params, done) {
+      if (medium(params.localId) === undefined) return done('fail_invalid localId');
+      clearTimeout(playTimer);
+      playTimer = setTimeout(() => fire('onVoicePlayEnd', { localId: params.localId }), PLAY_MS);
+      toast('正在播放语音（沙箱）', 'playing a voice (sandbox)');
+      return done('ok');
+    },
+    pauseVoice: (params, done) => { clearTimeout(playTimer); done('ok'); },
+    stopVoice: (params, done) => { clearTimeout(playTimer); done('ok'); },
+    uploadVoice: transfer('localId', 'serverId', () => newId('sandbox-media-')),
+    downloadVoice: transfer('serverId', 'localId', newVoice),
+    translateVoice(params, done) {
+      if (medium(params.localId) === undefined) return done('fail_invalid localId');
+      return done('ok', { translateResult: '今天天气不错。' });
+    },
+    scanQRCode(params, done) {
+      const samples = [['https://example.com/?from=sandbox', 'QR_CODE'], ['EAN_13,6901234567892', 'EAN_13']];
+      sheet(text('沙箱：扫到了什么？', 'Sandbox: what is scanned?'), samples.map(([value]) => value), (index) => {
+        if (index < 0) return done('cancel');
+        return done('ok', Number(params.needResult) === 1 ? scanned(...samples[index]) : {});
+      });
+    },
+    getBrandWCPayRequest(params, done) {
+      const missing = ['timeStamp', 'nonceStr', 'package', 'signType', 'paySign'].filter((name) => !params[name] || params[name] === 'undefined');
+      if (missing.length) return done('fail', { err_desc: `missing ${missing.join(', ')}` }, 'get_brand_wcpay_request');
+      const labels = [text('支付成功', 'Paid'), text('支付失败', 'Failed')];
+      return sheet(text(`沙箱：模拟支付\n${params.package}`, `Sandbox: a simulated payment\n${params.package}`), labels, (index) => {
+        done(index < 0 ? 'cancel' : ['ok', 'fail'][index], {}, 'get_brand_wcpay_request');
+      });
+    },
+    openProductViewWithPid: told('打开商品页（沙箱）', 'a product page opens (sandbox)'),
+    batchAddCard(params, done) {
+      const cards = (params.card_list || []).map((card) => Object.assign({ code: newId(''), is_succ: 1 }, card));
+      const title = text(`沙箱：领取 ${cards.length} 张卡券`, `Sandbox: add ${cards.length} card(s)`);
+      confirmed(title, text('领取', 'Add'), done, () => ({ card_list: JSON.stringify(cards) }));
+    },
+    chooseCard(params, done) {
+      const card = { card_id: params.card_id || 'pSandboxCard000000000000000', encrypt_code: newId('sandbox'), app_id: params.app_id };
+      confirmed(text('沙箱：选择卡券', 'Sandbox: choose a card'), card.card_id, done, () => ({ choose_card_info: JSON.stringify([card]) }));
+    },
+    batchViewCard: told('打开卡券（沙箱）', 'cards open (sandbox)'),
+    consumedShareCard: told('核销并分享卡券（沙箱）', 'card consumed and shared (sandbox)'),
+    editAddress: (params, done) => confirmed(text('沙箱：选择收货地址', 'Sandbox: choose an address'), '张三 广州市海珠区新港中路397号', done, () => ({
+      userName: '张三', telNumber: '020-81167888', addressPostalCode: '510000', nationalCode: '440105', proviceFirstStageName: '广东省',
+      addressCitySecondStageName: '广州市', addressCountiesThirdStageName: '海珠区', addressDetailInfo: '新港中路397号',
+    })),
+    getRecevieBizHongBaoRequest: (params, done) => confirmed(text('沙箱：领取红包', 'Sandbox: a red packet'), text('领取', 'Open'), done),
+    startMonitoringBeacons(params, done) {
+      done('ok');
+      setTimeout(() => fire('onBeaconsInRange', { beacons: [BEACON] }), 500);
+    },
+    stopMonitoringBeacons: (params, done) => done('ok'),
+    launchMiniProgram: told('打开小程序（沙箱）', 'a Mini Program opens (sandbox)'),
+    openBusinessView: (params, done) => done('ok', { err_code: 0, extraData: packed({ sandbox: true }) }),
+    openEnterpriseChat: absent, // WeCom only
+    updateAppMessageShareData: keepCard('appmessage'),
+    updateTimelineShareData: keepCard('timeline'),
+    shareTimeline: shareAnswer,
+    sendAppMessage: shareAnswer,
+    shareQQ: shareAnswer,
+    shareWeiboApp: shareAnswer,
+    shareQZone: shareAnswer,
+    hideOptionMenu: optionMenu(true),
+    showOptionMenu: optionMenu(false),
+    hideMenuItems: menuItems((list) => list.forEach((item) => hiddenItems.add(item))),
+    showMenuItems: menuItems((list) => list.forEach((item) => hiddenItems.delete(item))),
+    hideAllNonBaseMenuItem: menuItems(() => hiddenItems.add('*')),
+    showAllNonBaseMenuItem: menuItems(() => hiddenItems.clear()),
+    closeWindow: told('微信会关闭这个页面（沙箱不关）', 'WeChat would close this page (the sandbox does not)'),
+    invokeMiniProgramAPI: (params, done) => done('fail_not in a mini program'),
+  };
+
+  // Has the sandbox verify the signature against this page's URL, and keeps the list of what it may call.
+  async function preVerify(params, answer) {
+    verified = null;
+    const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
+    if (fields.some((value) => !value || value === 'undefined')) return answer({ err_msg: 'preVerifyJSAPI:fail' });
+    try {
+      const response = await fetch(VERIFY_URL, {
+        method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: JSON.stringify(Object.assign({}, params, { url: location.href })),
+      });
+      const verdict = await response.json();
+      if (verdict.err_msg === 'preVerifyJSAPI:ok') verified = new Set(params.verifyJsApiList || []);
+      else console.warn('wxsign sandbox:', verdict.err_msg, verdict.detail || '');
+      return answer({ err_msg: verdict.err_msg });
+    } catch (error) {
+      console.error(`wxsign sandbox: ${VERIFY_URL} cannot be reached`, error);
+      return answer({ err_msg: 'preVerifyJSAPI:fail_sandbox unreachable' });
+    }
+  }
+
+  // Whether the last accepted config covers this call.
+  function permitted(name) {
+    const right = name in RIGHTS ? RIGHTS[name] : name;
+    return Boolean(verified) && (right === '' || verified.has(right));
+  }
+
+  // Answers one call: later, as the real bridge does, and never twice.
+  function invoke(name, params, callback) {
+    const answer = (result) => { if (callback) callback(result); };
+    const given = Object.assign({}, params); // a copy, as the real call crosses a process
+    const done = (words, result, prefix) => {
+      const errMsg = words === null ? 'system:function_not_exist' : `${prefix || name}:${words}`;
+      setTimeout(() => answer(Object.assign({ err_msg: errMsg }, result)), 0);
+    };
+    if (name === 'preVerifyJSAPI') preVerify(given, answer);
+    else if (!Object.prototype.hasOwnProperty.call(ANSWERS, name)) done(null);
+    else if (!permitted(name)) done(NOT_VERIFIED);
+    else ANSWERS[name](given, done);
+  }
+
+  // The old one-way call; pages use it for closeWindow, which needs no config.
+  function call(name) {
+    if (Object.prototype.hasOwnProperty.call(ANSWERS, name)) ANSWERS[name]({}, () => {});
+  }
+
+  // Makes the browser look like WeChat; `wxdebugger` keeps the official script from reporting the page's URL to Tencent.
+  Object.defineProperty(navigator, 'userAgent', {
+    configurable: true,
+    get: () => `${NATIVE_UA} wxdebugger MicroMessenger/8.0.49.2600(0x28003133) NetType/WIFI Language/${CHINESE ? 'zh_CN' : 'en'}`,
+  });
+  window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
+
+  // Shows the menu and tells the page, once there is a body.
+  function announce() {
+    ui();
+    document.dispatchEvent(new Event('WeixinJSBridgeReady'));
+  }
+
+  if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
+  else setTimeout(announce, 0);
+})();

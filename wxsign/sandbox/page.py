@@ -1,0 +1,98 @@
+"""The sandbox's page for people, in English or Chinese."""
+
+from types import SimpleNamespace
+
+from flask import Request, Response, render_template, url_for
+
+TEXTS = {
+    "en": {
+        "title": "WeChat sandbox",
+        "what": "A simulated WeChat for development and tests: its server API with all its traps, and the in-app "
+        "browser. Nothing here reaches Tencent.",
+        "line": "Put WeChat's in-app browser into your own page: one line before the official script",
+        "api": "API base",
+        "accounts": "Accounts",
+        "credential": "Credential",
+        "digest": "Digest",
+        "issued": "Issued",
+        "left": "Left",
+        "none": "none yet",
+        "dead": "dead",
+        "action": "Try it",
+        "rotate": "Rotate",
+        "kill": "Kill",
+        "calls": "Calls",
+        "endpoint": "Endpoint",
+        "count": "Calls",
+        "most": "Most at once",
+        "faults": "Faults waiting",
+        "down": "WeChat hangs",
+        "errors": "WeChat is busy (-1)",
+        "clear_faults": "Clear faults",
+        "hour": "Clock + 1 hour",
+        "reset": "Reset all",
+        "settings": "Settings",
+        "log": "Latest calls",
+        "other": "中文",
+        "other_code": "zh",
+        "failed": "The sandbox did not answer.",
+    },
+    "zh": {
+        "title": "微信沙箱",
+        "what": "供开发与测试使用的模拟微信：服务端接口（含各种陷阱）与内置浏览器。这里的请求不会到达腾讯。",
+        "line": "把微信内置浏览器装进你自己的页面：在官方脚本之前加一行",
+        "api": "接口地址",
+        "accounts": "账号",
+        "credential": "凭据",
+        "digest": "摘要",
+        "issued": "签发时间",
+        "left": "剩余",
+        "none": "尚未签发",
+        "dead": "已失效",
+        "action": "试一试",
+        "rotate": "轮换",
+        "kill": "作废",
+        "calls": "调用",
+        "endpoint": "接口",
+        "count": "次数",
+        "most": "最大并发",
+        "faults": "排队中的故障",
+        "down": "微信无响应",
+        "errors": "微信繁忙（-1）",
+        "clear_faults": "清除故障",
+        "hour": "时钟 + 1 小时",
+        "reset": "全部重置",
+        "settings": "设置",
+        "log": "最近的调用",
+        "other": "English",
+        "other_code": "en",
+        "failed": "沙箱没有响应。",
+    },
+}
+# Scripts and styles come from files of the sandbox only, so nothing inline can run.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CREDENTIALS = ("access_token", "stable_token", "jsapi_ticket", "wx_card_ticket")
+
+
+def render(state: dict[str, object], request: Request) -> Response:
+    """The page for `state`; language by `?lang=`, else by the browser's preference."""
+    language = request.args.get("lang", "")
+    if language not in TEXTS:
+        language = request.accept_languages.best_match(list(TEXTS)) or "en"
+    html = render_template(
+        "sandbox.html",
+        t=SimpleNamespace(**TEXTS[language]),
+        lang=language,
+        state=state,
+        origin=request.host_url.rstrip("/"),
+        bridge=url_for("bridge.bridge_script", _external=True),
+        credentials=CREDENTIALS,
+    )
+    return Response(html, content_type="text/html; charset=utf-8", headers=_headers())
+
+
+def _headers() -> dict[str, str]:
+    return {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "Vary": "Accept-Language"}

@@ -1,0 +1,84 @@
+'use strict';
+
+const body = document.body;
+const problem = document.querySelector('.problem');
+const POLL_MS = 2000;
+
+function text(selector, value, root = document) {
+  const element = root.querySelector(selector);
+  if (element && element.textContent !== value) element.textContent = value;
+}
+
+function left(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return parts.map((part) => String(part).padStart(2, '0')).join(':');
+}
+
+function clock(at) {
+  return new Date(at * 1000).toLocaleTimeString();
+}
+
+function showCredential(row, credential, now) {
+  text('.digest', credential ? credential.digest : body.dataset.none, row);
+  text('.issued', credential ? clock(credential.issued_at) : '', row);
+  const remaining = credential && credential.alive ? left(credential.ends_at - now) : '';
+  text('.left', credential && !credential.alive ? body.dataset.dead : remaining, row);
+  row.querySelector('.left').classList.toggle('dead', Boolean(credential) && !credential.alive);
+}
+
+function showState(state) {
+  const accounts = new Map(state.accounts.map((account) => [account.appid, account]));
+  for (const row of document.querySelectorAll('tr[data-credential]')) {
+    const account = accounts.get(row.dataset.appid) || {};
+    showCredential(row, account[row.dataset.credential], state.now);
+  }
+  for (const row of document.querySelectorAll('tr[data-endpoint]')) {
+    text('.count', String(state.calls[row.dataset.endpoint]), row);
+    text('.most', String(state.in_flight_max[row.dataset.endpoint] ?? ''), row);
+  }
+  text('#faults', JSON.stringify(state.faults.map(({ endpoint, kind, times }) => ({ endpoint, kind, times }))));
+  text('#settings', JSON.stringify(state.settings, null, 2));
+}
+
+function line(call) {
+  const outcome = call.seconds === null ? '…' : `${call.status}  errcode ${call.errcode ?? '-'}  ${(call.seconds * 1000).toFixed(1)} ms`;
+  const extra = [call.fault && `fault ${call.fault}`, call.rotated && 'new value'].filter(Boolean).join(', ');
+  return `${clock(call.at)}  ${call.method} ${call.endpoint}  ${outcome}  ${extra}`;
+}
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error.message);
+  return answer;
+}
+
+async function refresh() {
+  try {
+    const [state, log] = await Promise.all([ask('state'), ask('requests')]);
+    showState(state);
+    text('#log', log.requests.slice(-30).reverse().map(line).join('\n'));
+    problem.hidden = true;
+  } catch {
+    problem.textContent = body.dataset.failed;
+    problem.hidden = false;
+  }
+}
+
+async function act(button) {
+  const row = button.closest('tr');
+  const named = row && { appid: row.dataset.appid, credential: row.dataset.credential };
+  const sent = button.dataset.body || JSON.stringify(named);
+  await ask(button.dataset.control, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: sent });
+}
+
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('button[data-control]');
+  if (!button) return;
+  await act(button).catch(() => {});
+  await refresh();
+});
+
+refresh();
+setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);

@@ -1,0 +1,241 @@
+"""The sandbox itself: accounts, settings, faults and log behind one lock, and a clock that can be moved."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from wxsign.sandbox import api
+from wxsign.sandbox.api import Answer, ApiCall, World
+from wxsign.sandbox.credentials import AccessToken, Account, Ticket
+from wxsign.sandbox.faults import Fault, FaultQueue
+from wxsign.sandbox.journal import Journal, Visit
+from wxsign.sandbox.settings import ENDPOINTS, SandboxSettings, checked, updated
+from wxsign.sandbox.verification import Signed, Verdict, verify
+
+CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card"}
+PAGE_CHECKS = "bridge_verify"
+CREDENTIAL_NAMES = ("access_token", "stable_token", *CREDENTIALS)
+
+
+class UnknownNameError(LookupError):
+    """No such appid or credential here; the message names what there is."""
+
+
+class Stay:
+    """One call while it is here, with what happens to it."""
+
+    def __init__(
+        self,
+        visit: Visit,
+        fault: Fault | None,
+        latency_seconds: float,
+        released: threading.Event,
+        journal: Journal,
+    ) -> None:
+        self.visit = visit
+        self.fault = fault
+        self.released = released
+        self.journal = journal
+        delay = fault.seconds if fault and fault.kind == "latency" else 0
+        self.latency_seconds = latency_seconds + delay
+
+
+class Sandbox:
+    """A simulated WeChat. Every public method takes the lock for the length of a state change, never longer."""
+
+    def __init__(
+        self, settings: SandboxSettings | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Raises SettingsError."""
+        self._start = checked(settings or SandboxSettings())
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._settings = self._start
+        self._begin()
+
+    def _begin(self) -> None:
+        self._offset_seconds = 0.0
+        self._faults = FaultQueue()
+        self._journal = Journal()
+        self._accounts = {
+            appid: Account(appid, secret, self._now()) for appid, secret in self._start.accounts.items()
+        }
+
+    def _now(self) -> float:
+        return self._clock() + self._offset_seconds
+
+    def _world(self) -> World:
+        return World(self._accounts, self._settings, self._now())
+
+    # calls of WeChat's API
+
+    def arrive(self, call: ApiCall) -> Stay:
+        """Notes a call and says what shall happen to it."""
+        with self._lock:
+            appid = api.appid_of(self._world(), call)
+            fault = self._faults.take(call.endpoint, appid)
+            # A foreign appid is whatever the caller sent, a misplaced secret included: it is not noted.
+            known = appid if appid in self._accounts else ""
+            kind = fault.kind if fault else None
+            visit = Visit(self._now(), call.endpoint, call.method, known, call.remote_addr, kind)
+            self._journal.arrive(visit)
+            return Stay(visit, fault, self._settings.latency_seconds, self._released, self._journal)
+
+    def leave(self, stay: Stay) -> None:
+        """The call is over. Its own journal counts it, even after a reset."""
+        with self._lock:
+            stay.journal.leave(stay.visit)
+
+    def answer(self, call: ApiCall) -> Answer:
+        """Lets WeChat work on a call."""
+        with self._lock:
+            return api.answer(self._world(), call)
+
+    def refuse(self, fault: Fault, call: ApiCall) -> Answer:
+        """The error answer of a fault of kind errcode."""
+        with self._lock:
+            return api.refusal(fault.errcode, self._now(), call.remote_addr, fault.errmsg)
+
+    def unknown_path(self, remote_addr: str) -> Answer:
+        """WeChat's answer to a path that it does not have."""
+        with self._lock:
+            return api.refusal(40066, self._now(), remote_addr)
+
+    def verify(self, signed: Signed, *, by_page: bool = False, at: float | None = None) -> Verdict:
+        """WeChat's verdict on a signature, now or at a moment that has passed. Those asked for by pages are counted."""
+        with self._lock:
+            self._journal.calls[PAGE_CHECKS] += by_page
+            world = self._world()
+            return verify(world if at is None else replace(world, now=at), signed)
+
+    # controls
+
+    def reset(self) -> None:
+        """Back to the start. Calls that hang are let go."""
+        with self._lock:
+            self._settings = self._start
+            self._begin()
+        self.release()
+
+    def release(self) -> None:
+        """Ends every call that hangs or drips."""
+        with self._lock:
+            released, self._released = self._released, threading.Event()
+        released.set()
+
+    def change(self, changes: Mapping[str, object]) -> dict[str, object]:
+        """Changes settings and returns those in force; raises SettingsError and then changes nothing."""
+        with self._lock:
+            self._settings = updated(self._settings, changes)
+            return self._settings.public()
+
+    def add_fault(self, fault: Fault) -> list[dict[str, object]]:
+        with self._lock:
+            self._faults.add(fault)
+            return self._faults.pending()
+
+    def clear_faults(self) -> None:
+        with self._lock:
+            self._faults = FaultQueue()
+
+    def advance(self, seconds: float) -> float:
+        """Moves the clock and returns its new time."""
+        with self._lock:
+            self._offset_seconds += seconds
+            return self._now()
+
+    def rotate(self, appid: str, credential: str) -> None:
+        """As if another system had a new value issued: the current one is invalid at once.
+
+        A ticket keeps the overlap that the settings give it; a stable token has no successor until somebody asks.
+        """
+        with self._lock:
+            account, now = self._find(appid, credential), self._now()
+            if credential in CREDENTIALS:
+                account.tickets[CREDENTIALS[credential]].rotate(now, self._settings)
+            elif credential == "stable_token":
+                account.stable.kill(now)
+            else:
+                account.classic.kill(now)
+                account.classic.issue(now, self._settings.token_life_seconds, overlap_seconds=0)
+
+    def kill(self, appid: str, credential: str) -> None:
+        """The current value is invalid at once, without a successor."""
+        with self._lock:
+            account, now = self._find(appid, credential), self._now()
+            if credential in CREDENTIALS:
+                account.tickets[CREDENTIALS[credential]].kill(now, self._settings)
+            else:
+                (account.stable if credential == "stable_token" else account.classic).kill(now)
+
+    def _find(self, appid: str, credential: str) -> Account:
+        if appid not in self._accounts:
+            raise UnknownNameError(f"unknown appid; known: {', '.join(self._accounts)}")
+        if credential not in CREDENTIAL_NAMES:
+            raise UnknownNameError(f"credential must be one of {', '.join(CREDENTIAL_NAMES)}")
+        return self._accounts[appid]
+
+    # views: digests only, never a value
+
+    def check_token(self, value: str) -> dict[str, object]:
+        """Whether a token is alive, its kind and the seconds it has left."""
+        with self._lock:
+            now = self._now()
+            for account in self._accounts.values():
+                if found := account.find_token(value):
+                    kind, token = found
+                    left = max(0.0, round(token.dies_at - now, 3))
+                    return {
+                        "alive": token.alive(now),
+                        "kind": kind,
+                        "expires_in": left,
+                        "appid": account.appid,
+                    }
+        return {"alive": False, "kind": None, "expires_in": 0, "appid": None}
+
+    def requests(self) -> list[dict[str, object]]:
+        with self._lock:
+            return self._journal.requests()
+
+    def state(self) -> dict[str, object]:
+        """Everything but values and secrets."""
+        with self._lock:
+            now = self._now()
+            return {
+                "now": now,
+                "offset_seconds": self._offset_seconds,
+                "settings": self._settings.public(),
+                "accounts": [self._account_view(account, now) for account in self._accounts.values()],
+                "faults": self._faults.pending(),
+                "calls": {name: self._journal.calls[name] for name in (*ENDPOINTS, PAGE_CHECKS)},
+                "in_flight_max": {name: self._journal.in_flight_max[name] for name in ENDPOINTS},
+            }
+
+    def _account_view(self, account: Account, now: float) -> dict[str, object]:
+        view: dict[str, object] = {"appid": account.appid}
+        view["access_token"] = _token_view(account.classic.current, now)
+        view["stable_token"] = _token_view(account.stable.current, now)
+        for name, kind in CREDENTIALS.items():
+            account.tickets[kind].roll(now, self._settings)
+            view[name] = _ticket_view(account.tickets[kind].current, now)
+        return view
+
+
+def _token_view(token: AccessToken | None, now: float) -> dict[str, object] | None:
+    if token is None:
+        return None
+    return _view(token.value, token.issued_at, token.dies_at, now)
+
+
+def _ticket_view(ticket: Ticket | None, now: float) -> dict[str, object] | None:
+    if ticket is None:
+        return None
+    return _view(ticket.value, ticket.issued_at, ticket.ends_at, now)
+
+
+def _view(value: str, issued_at: float, ends_at: float, now: float) -> dict[str, object]:
+    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
+    return {"digest": digest, "issued_at": issued_at, "ends_at": ends_at, "alive": now < ends_at}
