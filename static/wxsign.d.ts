@@ -1,0 +1,122 @@
+/** Types of wxsign.js, the browser client of the wxsign signature service. */
+
+/** What every JS interface of WeChat's script takes. */
+export interface WxCallbacks {
+  success?: (result: any) => void;
+  fail?: (result: any) => void;
+  cancel?: (result: any) => void;
+  complete?: (result: any) => void;
+  /** Share menus only: the user tapped the menu item. */
+  trigger?: (result: any) => void;
+  [parameter: string]: unknown;
+}
+
+/** The part of WeChat's script that wxsign calls itself; any other interface is callable by its name. */
+export interface Wx {
+  config(parameters: object): void;
+  ready(callback: () => void): void;
+  error(callback: (result: { errMsg: string }) => void): void;
+  invoke?(name: string, parameters: object, callback: (result: any) => void): void;
+  [jsInterface: string]: any;
+}
+
+/** A remark of the service on the URL that was signed. */
+export interface Warning {
+  code: string;
+  message: string;
+  hint: string;
+}
+
+/** The answer of /jsconfig; it can be passed to wx.config as it is. */
+export interface JsConfig {
+  appId: string;
+  timestamp: number;
+  nonceStr: string;
+  signature: string;
+  /** The URL that was signed. */
+  url: string;
+  jsApiList: string[];
+  openTagList: string[];
+  warnings?: Warning[];
+  /** X-Request-Id of the answer; empty where the browser may not read it. */
+  requestId: string;
+}
+
+export type StepName = 'script' | 'signature' | 'config' | 'ready';
+
+/** One thing that happened: a step began, remarked something (a host failed), ended or failed. */
+export interface Step {
+  name: StepName;
+  state: 'start' | 'note' | 'done' | 'failed';
+  /** Milliseconds from the start of the run to the start of this step. */
+  atMs: number;
+  /** Milliseconds since the start of this step. */
+  ms: number;
+  detail?: string;
+  result?: unknown;
+  error?: Error;
+}
+
+export interface Options {
+  /** Address of the service's /jsconfig. Default: beside the folder that wxsign.js came from. */
+  endpoint?: string;
+  /** Account name or appid; only needed where several accounts share a host. */
+  account?: string;
+  /** Page URL to sign. Default: location.href up to the first '#'. */
+  url?: string;
+  /** WeChat's own debug mode: alerts every result. */
+  debug?: boolean;
+  /** JS interfaces to ask for. Default: the account's list. */
+  jsApiList?: readonly string[];
+  /** Open tags (wx-open-launch-app …) to ask for. Default: the account's list. */
+  openTagList?: readonly string[];
+  /** WeChat's interface, if the page has loaded it by itself. */
+  wx?: Wx;
+  /** Longest wait of each step, in milliseconds. Default 12000. */
+  timeoutMs?: number;
+  /** Addresses of WeChat's script, tried in this order. */
+  scripts?: readonly string[];
+  /** Told of every step as it happens. */
+  onStep?: (step: Step) => void;
+}
+
+export interface Outcome {
+  wx: Wx;
+  config: JsConfig;
+  warnings: Warning[];
+}
+
+/** Codes of wxsign.js itself; the service's own (host_not_allowed …) come as they are. */
+export type OwnCode =
+  | 'script_failed' | 'no_wx' | 'network' | 'bad_answer' | 'not_wechat' | 'no_answer' | 'invalid_signature'
+  | 'invalid_url_domain' | 'require_subscribe' | 'permission_denied' | 'offline_verifying' | 'config_failed';
+
+export class WxsignError extends Error {
+  constructor(code: string, message: string, more?: Partial<Pick<WxsignError, 'hint' | 'errMsg' | 'requestId' | 'warnings'>>);
+  /** One of OwnCode, or the code of the service's error. */
+  readonly code: OwnCode | (string & {});
+  /** What to do about it. */
+  readonly hint: string;
+  /** WeChat's own words, e.g. "config:invalid signature"; empty if it said nothing. */
+  readonly errMsg: string;
+  /** Id of the request in the service's log; empty if none was made. */
+  readonly requestId: string;
+  readonly warnings: Warning[];
+}
+
+/** Resolves when WeChat accepted the configuration, rejects with a WxsignError that says why not. */
+export function ready(options?: Options): Promise<Outcome>;
+
+/** The /jsconfig beside the folder that a copy of wxsign.js was loaded from. */
+export function endpointBeside(scriptUrl: string): string;
+
+/** Used where no option `endpoint` is given; set it as a property: wxsign.endpoint = '/wx/jsconfig'. */
+export let endpoint: string;
+
+export as namespace wxsign;
+
+declare global {
+  interface Window {
+    wxsign: typeof import('./wxsign.js');
+  }
+}

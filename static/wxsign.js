@@ -1,0 +1,369 @@
+/*
+ * wxsign.js: makes WeChat's JS interfaces work in a page, or says in plain words why they don't.
+ *
+ *   <script src="https://sign.example.com/static/wxsign.js"></script>
+ *   <script>wxsign.ready().then(({ wx }) => wx.scanQRCode({ needResult: 1 }));</script>
+ *
+ * One file, no build, no dependency; for browsers from iOS 11.3 and Chromium 66 on. MIT.
+ */
+(function () {
+  'use strict';
+
+  const root = typeof window === 'undefined' ? globalThis : window;
+  const OFFICIAL_SCRIPTS = [
+    'https://res.wx.qq.com/open/js/jweixin-1.6.0.js',
+    'https://res2.wx.qq.com/open/js/jweixin-1.6.0.js',
+  ];
+  const TIMEOUT_MS = 12000; // the service may wait 10 s for WeChat when it holds no ticket yet
+  const OUTSIDE_WECHAT_MS = 2000; // a browser without WeChat's bridge never answers, so there is little to wait for
+  const LONGEST_GET = 2048; // characters of the encoded page URL; longer ones travel in a POST
+
+  // code: [message, hint] in English and Chinese; {name} is filled in by `say`.
+  const TEXTS = {
+    en: {
+      script_failed: ['WeChat’s script could not be loaded from {hosts}.',
+        'Check the network, ad blockers, and that the page’s Content-Security-Policy allows these hosts in script-src.'],
+      no_wx: ['WeChat’s script was loaded, but it left no global wx.',
+        'A module loader (AMD) on this page took it. Load it with that loader and pass it: wxsign.ready({ wx }).'],
+      network: ['The signature service {endpoint} could not be reached: {reason}.',
+        'Check the address (option endpoint), that the service runs, and that connect-src of the page’s Content-Security-Policy allows it.'],
+      bad_answer: ['{endpoint} did not answer with a signature (HTTP {status}).',
+        'Something else than wxsign answers at this address, or a proxy in front of it failed. See the option endpoint.'],
+      not_wechat: ['This page is not open in WeChat, so wx.config got no answer.',
+        'Open it in WeChat: scan its QR code, or send yourself the link. On a desktop use the sandbox: wxsign dev.'],
+      no_answer: ['WeChat did not answer wx.config within {seconds} s.',
+        'WeChat’s bridge is missing or hangs: reload the page; inside an iframe, open the page itself instead.'],
+      invalid_signature: ['WeChat refused the signature.',
+        'Signed was exactly the URL of this page, {page}. So the ticket was replaced by another system (the service notices within a minute: '
+        + 'try again), or the appId belongs to another account; or it is a single-page app on iOS, which compares the URL of the first page: '
+        + 'reload, or pass that as url.'],
+      other_url: ['WeChat refused the signature.',
+        'Signed was {signed}, but WeChat compares it with the URL of this page, {page}. Leave out the option url, or call ready() again '
+        + 'after each route change.'],
+      invalid_url_domain: ['The domain {host} is not registered for this account.',
+        'Add {host} to the JS interface security domains (JS接口安全域名) of {appId}; no IP address, ports 80 and 443 only.'],
+      require_subscribe: ['WeChat says that this user does not follow the account.', 'A sandbox (测试号) account works for its followers only: follow it first.'],
+      permission_denied: ['The account lacks the right to use these interfaces.', 'See the interface rights of {appId} in WeChat’s console; most need a verified account.'],
+      offline_verifying: ['WeChat could not verify this page’s rights.', 'wx.config was not accepted for the present URL; reload the page.'],
+      config_failed: ['WeChat refused wx.config.', 'WeChat’s own words are in errMsg. Pass debug: true to see what is sent.'],
+    },
+    zh: {
+      script_failed: ['无法从 {hosts} 加载微信官方脚本。', '请检查网络和广告拦截，并确认页面的 Content-Security-Policy 在 script-src 里允许了这些域名。'],
+      no_wx: ['微信官方脚本已加载，但没有出现全局变量 wx。', '页面上的模块加载器（AMD）接管了它。请用该加载器取得后传入：wxsign.ready({ wx })。'],
+      network: ['无法访问签名服务 {endpoint}：{reason}。', '请检查地址（参数 endpoint）、服务是否在运行，以及页面的 Content-Security-Policy 是否在 connect-src 里允许了它。'],
+      bad_answer: ['{endpoint} 返回的不是签名（HTTP {status}）。', '这个地址上应答的不是 wxsign，或者前面的代理出错了。请看参数 endpoint。'],
+      not_wechat: ['本页面不是在微信里打开的，wx.config 不会有应答。', '请在微信里打开：扫页面的二维码，或把链接发给自己。在电脑上开发可用沙箱：wxsign dev。'],
+      no_answer: ['微信在 {seconds} 秒内没有应答 wx.config。', '微信的 JSBridge 不存在或没有响应：请刷新页面；如果在 iframe 里，请直接打开页面。'],
+      invalid_signature: ['微信拒绝了这个签名。',
+        '签名用的正是本页网址 {page}。所以：ticket 已被别的系统换掉（服务一分钟内会发现，请重试），或 appId 不是这个 ticket 的账号；'
+        + '也可能是 iOS 上的单页应用，它比对首次进入的网址：请刷新，或用参数 url 传入那个网址。'],
+      other_url: ['微信拒绝了这个签名。',
+        '签名用的网址是 {signed}，而微信拿它与本页网址 {page} 比对。请去掉参数 url，或在每次路由变化后重新调用 ready()。'],
+      invalid_url_domain: ['域名 {host} 没有绑定到这个公众号。', '请把 {host} 加到 {appId} 的“JS接口安全域名”；不能是 IP，端口只能是 80 或 443。'],
+      require_subscribe: ['微信提示：当前用户没有关注该公众号。', '测试号只对关注者有效，请先关注。'],
+      permission_denied: ['该公众号没有使用这些接口的权限。', '请在公众平台查看 {appId} 的接口权限；多数接口需要认证的账号。'],
+      offline_verifying: ['微信没有验证通过本页面的权限。', 'wx.config 没有在当前网址上通过，请刷新页面。'],
+      config_failed: ['微信拒绝了 wx.config。', '微信的原话在 errMsg 里。传入 debug: true 可以看到提交的内容。'],
+    },
+  };
+
+  // WeChat's words for a refused wx.config, in the order they are looked for.
+  const REFUSALS = [
+    [/invalid[ _]signature/i, 'invalid_signature'],
+    [/invalid[ _]url[ _]domain/i, 'invalid_url_domain'],
+    [/require[ _]subscribe/i, 'require_subscribe'],
+    [/offline[ _]verifying/i, 'offline_verifying'],
+    [/permission[ _]denied|access[ _]denied|no permission to execute/i, 'permission_denied'],
+  ];
+
+  // An error that a page can show as it is: what happened, what to do, WeChat's own words, the id to look for in the log.
+  class WxsignError extends Error {
+    // Keeps the code and whatever else is known; absent strings are empty, never undefined.
+    constructor(code, message, more) {
+      super(message);
+      this.name = 'WxsignError';
+      this.code = code;
+      this.hint = (more && more.hint) || '';
+      this.errMsg = (more && more.errMsg) || '';
+      this.requestId = (more && more.requestId) || '';
+      this.warnings = (more && more.warnings) || [];
+    }
+  }
+
+  // The error of one of our own codes, in the browser's language; `variant` names other texts for the same code.
+  function say(code, values, more, variant) {
+    const texts = TEXTS[/^zh/i.test((root.navigator && root.navigator.language) || '') ? 'zh' : 'en'][variant || code];
+    const fill = (text) => text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    return new WxsignError(code, fill(texts[0]), Object.assign({ hint: fill(texts[1]) }, more));
+  }
+
+  // The page's URL as WeChat compares it: everything before the first '#', nothing else touched.
+  function pageUrl() {
+    return root.location.href.split('#')[0];
+  }
+
+  // /jsconfig beside the folder this script came from, so that a service mounted at /wx is found at /wx/jsconfig.
+  function endpointBeside(scriptUrl) {
+    const found = /^(https?:\/\/[^/?#]+)([^?#]*)/.exec(scriptUrl || '');
+    if (!found) return '/jsconfig';
+    const prefix = /^(.*)\/static\/wxsign\.m?js$/.exec(found[2]);
+    return found[1] + (prefix ? prefix[1] : '') + '/jsconfig';
+  }
+
+  // What the script tag says: data-endpoint, data-account, data-debug and data-wxsign-auto.
+  function tagSettings() {
+    const tag = root.document && root.document.currentScript;
+    const data = (tag && tag.dataset) || {};
+    return {
+      endpoint: data.endpoint || endpointBeside(tag && tag.src),
+      account: data.account || '',
+      debug: 'debug' in data && data.debug !== 'false',
+      auto: 'wxsignAuto' in data,
+    };
+  }
+
+  const tag = tagSettings();
+
+  // The call's own options over what the script tag says over the defaults.
+  function settle(options) {
+    const settings = Object.assign({
+      endpoint: api.endpoint, account: tag.account, debug: tag.debug, url: pageUrl(),
+      scripts: OFFICIAL_SCRIPTS, timeoutMs: TIMEOUT_MS, onStep: () => {},
+    }, options);
+    settings.url = String(settings.url).split('#')[0];
+    return settings;
+  }
+
+  // Runs one step and reports its start, its end and its duration; a listener's own error must not break the page.
+  async function step(settings, name, run) {
+    const startedAt = Date.now();
+    const report = (state, more) => {
+      const event = Object.assign({ name, state, atMs: startedAt - settings.startedAt, ms: Date.now() - startedAt }, more);
+      try { settings.onStep(event); } catch (error) { root.console.error(error); }
+    };
+    report('start');
+    try {
+      const result = await run((detail) => report('note', { detail }));
+      report('done', { result });
+      return result;
+    } catch (error) {
+      report('failed', { error });
+      throw error;
+    }
+  }
+
+  // WeChat's interface if its script is on the page already (it sets both names; other software may own `wx`).
+  function presentWx() {
+    return [root.jWeixin, root.wx].find((candidate) => candidate && typeof candidate.config === 'function');
+  }
+
+  // Adds one script to the page; rejects when it fails or takes longer than waitMs.
+  function loadScript(src, waitMs) {
+    return new Promise((resolve, reject) => {
+      const element = root.document.createElement('script');
+      const timer = setTimeout(() => reject(new Error(`time-out: ${src}`)), waitMs);
+      element.onload = () => { clearTimeout(timer); resolve(); };
+      element.onerror = () => { clearTimeout(timer); reject(new Error(`failed: ${src}`)); };
+      element.async = true;
+      element.src = src;
+      (root.document.head || root.document.documentElement).appendChild(element);
+    });
+  }
+
+  // The given wx, the one on the page, or WeChat's script from the first host that delivers it.
+  async function obtainWx(settings, note) {
+    let wx = settings.wx || presentWx();
+    for (const src of wx ? [] : settings.scripts) {
+      try {
+        await loadScript(src, settings.timeoutMs / settings.scripts.length);
+      } catch (error) {
+        note(error.message);
+        continue;
+      }
+      wx = presentWx();
+      if (!wx) throw say('no_wx', {});
+      break;
+    }
+    if (!wx) throw say('script_failed', { hosts: settings.scripts.map((src) => src.split('/')[2]).join(', ') });
+    return wx;
+  }
+
+  // A GET with the page's URL percent-encoded once; a POST when that gets long.
+  function signatureRequest(settings) {
+    const init = { credentials: 'omit', cache: 'no-store', headers: { Accept: 'application/json' } };
+    const fields = Object.assign({ url: settings.url }, settings.account ? { account: settings.account } : {});
+    if (encodeURIComponent(settings.url).length > LONGEST_GET) {
+      init.method = 'POST';
+      init.headers['Content-Type'] = 'application/json';
+      init.body = JSON.stringify(fields);
+      return [settings.endpoint, init];
+    }
+    const query = Object.keys(fields).map((name) => `${name}=${encodeURIComponent(fields[name])}`).join('&');
+    return [settings.endpoint + (settings.endpoint.includes('?') ? '&' : '?') + query, init];
+  }
+
+  // Status, request id and parsed body (null when it is no JSON) of one request, within timeoutMs.
+  async function exchange(settings) {
+    const [url, init] = signatureRequest(settings);
+    const aborter = new AbortController();
+    const timer = setTimeout(() => aborter.abort(), settings.timeoutMs);
+    try {
+      const response = await root.fetch(url, Object.assign(init, { signal: aborter.signal }));
+      const body = await response.text();
+      return { status: response.status, requestId: response.headers.get('X-Request-Id') || '', body: parseJson(body) };
+    } catch (error) {
+      const reason = aborter.signal.aborted ? `time-out (${settings.timeoutMs / 1000} s)` : error.message;
+      throw say('network', { endpoint: settings.endpoint, reason });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  // The value of a JSON text, or null.
+  function parseJson(text) {
+    try { return JSON.parse(text); } catch (error) { return null; }
+  }
+
+  // The service's answer for this page; its refusals keep its own code, message and hint.
+  async function fetchConfig(settings) {
+    const { status, requestId, body } = await exchange(settings);
+    const refusal = body && body.error;
+    if (refusal && refusal.code) {
+      throw new WxsignError(refusal.code, refusal.message, {
+        hint: refusal.hint, errMsg: body.errmsg, requestId: refusal.request_id || requestId, warnings: body.warnings,
+      });
+    }
+    if (status !== 200 || !body || !body.signature || !body.appId) {
+      throw say('bad_answer', { endpoint: settings.endpoint, status }, { requestId });
+    }
+    return Object.assign({}, body, { requestId });
+  }
+
+  // What wx.config gets: always fresh lists, because WeChat's script rewrites them in place.
+  function configParameters(settings, answer) {
+    const openTagList = settings.openTagList || answer.openTagList || [];
+    const parameters = {
+      debug: Boolean(settings.debug), appId: answer.appId, timestamp: answer.timestamp, nonceStr: answer.nonceStr,
+      signature: answer.signature, jsApiList: (settings.jsApiList || answer.jsApiList || []).slice(),
+    };
+    if (openTagList.length) parameters.openTagList = openTagList.slice();
+    return parameters;
+  }
+
+  // Whether this is WeChat's browser, or one that says so.
+  function inWeChat() {
+    return /micromessenger/i.test(root.navigator.userAgent);
+  }
+
+  // WeChat's script compares versions as strings: for a client "10.x" its wx.error never registers anything.
+  function errorIsDeaf() {
+    const version = /micromessenger\/(\d+\.\d+(\.\d+)?)/i.exec(root.navigator.userAgent);
+    return Boolean(version) && version[1] < '6.0.2';
+  }
+
+  // The reason why nothing came back from wx.config.
+  function noAnswer(waitMs) {
+    return inWeChat() ? say('no_answer', { seconds: waitMs / 1000 }) : say('not_wechat', {});
+  }
+
+  // The error for WeChat's "config:…" message.
+  function refusal(errMsg, settings, answer) {
+    const known = REFUSALS.find(([pattern]) => pattern.test(errMsg));
+    const code = known ? known[1] : 'config_failed';
+    const values = { signed: answer.url || settings.url, page: pageUrl(), host: root.location.host, appId: answer.appId };
+    const variant = code === 'invalid_signature' && values.signed !== values.page ? 'other_url' : code;
+    return say(code, values, { errMsg, requestId: answer.requestId, warnings: answer.warnings }, variant);
+  }
+
+  // Asks the bridge itself for the verdict on the present configuration, where WeChat's script cannot report it.
+  function askBridge(wx, parameters, tell) {
+    const ask = () => wx.invoke('preVerifyJSAPI', {
+      verifyJsApiList: parameters.jsApiList, verifyOpenTagList: parameters.openTagList, // native names by now
+    }, (res) => {
+      const words = String(res.errMsg || res.err_msg || ':ok').replace(/^[^:]*:/, '').replace(/^(fail|failed)_/, '').replace(/_/g, ' ');
+      tell(/^(ok|confirm|function not exist)$/i.test(words) ? '' : `config:${words || 'fail'}`);
+    });
+    if (root.WeixinJSBridge) ask();
+    else root.document.addEventListener('WeixinJSBridgeReady', ask, { once: true });
+  }
+
+  // Calls wx.config and tells '' or WeChat's refusal. wx.ready fires after a *failed* config too (error first), and at once,
+  // with the old state, when an earlier config on this page was answered: then the bridge is asked.
+  function listen(wx, parameters, tell) {
+    const deaf = errorIsDeaf();
+    let configured = false;
+    let answeredBefore = false;
+    wx.error((res) => { if (configured) tell((res && res.errMsg) || 'config:fail'); });
+    wx.ready(() => {
+      if (!configured) answeredBefore = true;
+      else if (!deaf) tell('');
+    });
+    configured = true;
+    wx.config(parameters);
+    if ((deaf || answeredBefore) && typeof wx.invoke === 'function') askBridge(wx, parameters, tell);
+  }
+
+  // Resolves when WeChat accepted the configuration; rejects with its reason, or when it stays silent.
+  function configure(wx, settings, answer) {
+    const waitMs = inWeChat() ? settings.timeoutMs : Math.min(settings.timeoutMs, OUTSIDE_WECHAT_MS);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(noAnswer(waitMs)), waitMs);
+      listen(wx, configParameters(settings, answer), (errMsg) => {
+        clearTimeout(timer);
+        if (errMsg) reject(refusal(errMsg, settings, answer));
+        else resolve();
+      });
+    });
+  }
+
+  // The service's remarks on the signed URL, for the developer's console.
+  function warn(warnings) {
+    (warnings || []).forEach(({ code, message, hint }) => root.console.warn(`wxsign: ${code}: ${message} ${hint || ''}`));
+  }
+
+  // data-wxsign-state on <html> and an event on the document, for style sheets, tests and other scripts.
+  function announce(state, detail) {
+    root.document.documentElement.setAttribute('data-wxsign-state', state);
+    root.document.dispatchEvent(new root.CustomEvent(`wxsign:${state}`, { detail }));
+  }
+
+  // One whole run: script and signature side by side, then wx.config, then WeChat's verdict.
+  async function run(options) {
+    const settings = Object.assign(settle(options), { startedAt: Date.now() });
+    announce('loading', null);
+    try {
+      const [wx, answer] = await Promise.all([
+        step(settings, 'script', (note) => obtainWx(settings, note)),
+        step(settings, 'signature', () => fetchConfig(settings)),
+      ]);
+      warn(answer.warnings);
+      await step(settings, 'config', () => configure(wx, settings, answer));
+      const outcome = { wx, config: answer, warnings: answer.warnings || [] };
+      await step(settings, 'ready', () => Promise.resolve(outcome));
+      announce('ready', outcome);
+      return outcome;
+    } catch (error) {
+      announce('error', error);
+      throw error;
+    }
+  }
+
+  let last = null; // { url, promise, failed }: the latest run
+
+  // Starts a run after the one before it (WeChat's script has one error handler); without options, the page's run is shared.
+  function ready(options) {
+    const url = pageUrl();
+    if (!options && last && last.url === url && !last.failed) return last.promise;
+    const before = last ? last.promise.catch(() => {}) : Promise.resolve();
+    const current = { url, failed: false, promise: before.then(() => run(options)) };
+    current.promise.catch(() => { current.failed = true; });
+    last = current;
+    return current.promise;
+  }
+
+  const api = { ready, WxsignError, endpoint: tag.endpoint, endpointBeside };
+
+  if (typeof module === 'object' && module && module.exports) module.exports = api;
+  root.wxsign = api;
+  if (tag.auto) ready().catch((error) => root.console.error(`wxsign: ${error.message} ${error.hint}`, error));
+})();
