@@ -1,0 +1,1 @@
+"""What a signature costs: `make bench`, or `python -m bench`."""
