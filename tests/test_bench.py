@@ -1,0 +1,60 @@
+"""The bench runs, small, so that it is there when somebody wants its figures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import find_program
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_bench_prints_the_cost_of_a_signature_beside_both_yardsticks():
+    command = [sys.executable, "-m", "bench", "--rounds", "2", "--requests", "400"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("wxsign", "bare", "flask view"):
+        cpu, rate = re.search(
+            rf"^{name} +CPU +(\d+) .+us/request +(\d+) .+requests/s$", done.stdout, re.MULTILINE
+        ).groups()
+        assert int(cpu) > 0
+        assert int(rate) > 0
+    assert re.search(
+        r"^wxsign / bare +CPU +\d\.\d\d \(\d\.\d\d-\d\.\d\d\)   requests/s", done.stdout, re.MULTILINE
+    )
+    assert re.search(r"^wxsign / flask view CPU", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
+def test_the_bench_of_stores_prints_what_each_operation_costs(kind, stores_bench):
+    rows = re.findall(
+        rf"^{kind} +(\S.*?) +([\d.]+) us   p99 +([\d.]+) us   20 calls$", stores_bench, re.MULTILINE
+    )
+    assert {"generation", "replace", "load 10", "acquire + release", "take"} <= {name for name, _, _ in rows}
+    assert all(float(middle) >= 0 and float(late) >= float(middle) for _, middle, late in rows)
+
+
+@pytest.fixture(scope="module")
+def stores_bench():
+    find_program("redis-server")
+    command = [sys.executable, "-m", "bench.stores", "--times", "20"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_the_bench_of_a_fleet_counts_what_it_asks_of_redis_and_of_wechat():
+    find_program("redis-server")
+    fleet = ("--workers", "6", "--sample", "3", "--accounts", "60", "--seconds", "4")
+    command = [sys.executable, "-m", "bench.scaling", *fleet]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+    assert cells[:2] == ["6 × 60", "3"]
+    scripts, keys = (float(cell.replace(",", "")) for cell in cells[2:4])
+    # A look a second each, and what one of sixty accounts costs whose ticket is polled in that second.
+    assert 6 < scripts < 60
+    assert 6 < keys < 6 * 3 * 60 + 60
+    assert float(cells[7].replace(",", "")) == pytest.approx(3600, rel=0.5)
