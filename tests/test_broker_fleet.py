@@ -81,6 +81,24 @@ def test_a_late_writer_is_refused_and_adopts_what_stands(desk):
     assert desk.stored(TOKEN) == standing
 
 
+def test_a_holder_suspended_past_its_lease_leaves_the_call_to_the_next_one(desk, wire):
+    suspended, other = desk.worker(store=wire), desk.worker()
+    asked = []
+
+    def wake_late(name):
+        asked.append(name)
+        if asked.count("notes") == 2:
+            # Between its last look and its call.
+            wire.after = lambda _name: None
+            desk.advance(5)
+            assert other.hold(CLASSIC) == "token-1"
+            desk.wechat.values["access_token"] = "token-2"
+
+    wire.after = wake_late
+    assert suspended.hold(CLASSIC) == "token-1"
+    assert desk.wechat.count("access_token") == 1
+
+
 def test_a_worker_that_stops_gives_back_its_lease(desk):
     stopping, other = desk.fleet(2)
     gate = threading.Event()

@@ -151,6 +151,7 @@ class Refresher:
         early = self._look(key, mode)
         if isinstance(early, Result):
             return early
+        asked_at = self._boot()
         lease = self._take_lease(key)
         if lease is None:
             return Result(Outcome.HELD)
@@ -164,6 +165,9 @@ class Refresher:
             refused = self._refused(key, mode, alone=alone)
             if refused is not None:
                 return refused
+            if self._boot() - asked_at >= LEASE_SECONDS:
+                # Suspended or starved since: the lease has lapsed, and somebody else may be calling by now.
+                return Result(Outcome.HELD)
             return self._fetch(key, access_token, mode, scene, lease, leased_at)
         finally:
             self._release(lease)
