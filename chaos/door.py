@@ -17,7 +17,7 @@ from wxsign.broker import Surroundings
 from wxsign.config import load_settings
 from wxsign.logs import configure
 from wxsign.service import WxSign
-from wxsign.stores import open_store
+from wxsign.stores import MachineLeases, open_store
 from wxsign.web import create_app
 
 MACHINE = Path(os.environ["CHAOS_MACHINE"])
@@ -48,6 +48,10 @@ app = create_app(
         load_settings(),
         # Redis goes by its own clock.
         open_store=lambda url: open_store(url, wall_clock if url.startswith("sqlite:") else None),
-        surroundings=Surroundings(wall_clock=wall_clock, machine=MACHINE.name),
+        surroundings=Surroundings(
+            wall_clock=wall_clock,
+            machine=MACHINE.name,
+            machine_leases=MachineLeases(MACHINE.name, wall_clock, MACHINE / "leases"),
+        ),
     )
 )

@@ -103,7 +103,7 @@ The figures below: {system}, {cores} cores shared with the sandbox, Redis, nginx
 | lost | requests without a 200 although a usable ticket existed. **Must be 0** |
 | none to be had | requests without a 200 while there was no usable ticket anywhere: the last one had expired, and WeChat gave no other. They are answered at once, with 503, the cause and `Retry-After`. Must be 0 but where WeChat fails for everybody |
 | calls | calls of WeChat from the start of the fault on, by the whole fleet |
-| in flight | the most calls at once for one credential. 1; 2 where a holder was killed or stopped, or a lease was lost with its store |
+| in flight | the most calls at once for one credential. 1; 2 where a holder was killed or stopped, or the leases were lost with their store; never 3 |
 | p50 / p99 | latency through nginx in milliseconds, before the fault and while it lasted |
 | recovery | seconds from the repair (of what happens in a moment: from that moment) until every page gets a good signature again and every worker has its store. At most 10; 70 after `40164` for all machines, which is probed every minute |
 
@@ -125,9 +125,9 @@ _NOTES: Final = """
 - **A stopped worker** keeps the requests that it had accepted, and answers them when it goes on.
 - **`reload`**: gunicorn ends the old workers as soon as it has forked the new ones, which still have to load. Requests wait in the
   socket's queue meanwhile; that second or so is the p99 of this line, and of `redis-down-and-all-restarted`.
-- **Without Redis** each worker fetches for itself what it urgently needs, for nobody can hold a lease. In
-  `redis-down-and-all-restarted`, where every worker has nothing at all, as many calls may be in flight for one credential as there are
-  workers. It is the one scenario in which three and more are allowed; stable tokens and tickets are the same for all of them.
+- **Without Redis** each worker fetches for itself what it urgently needs, one after the other on a machine: the machine has leases
+  of its own for that time. In `redis-down-and-all-restarted`, where every worker has nothing at all, as many calls may be in flight for
+  one credential as there are machines: two.
 - **`wechat-45009`** closes the door of the account for up to an hour. The scenario shows the way out: `wxsign refresh` probes at once.
 - **`wechat-40164-one`**: the other machine does the fetching. The one that WeChat refuses asks once, and then every ten minutes.
 - **A replaced ticket** (`ticket-taken`) cannot be known before the next look. With WeChat's own lives that is up to a minute; until then

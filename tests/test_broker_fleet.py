@@ -19,6 +19,7 @@ from broker_desk import (
 
 from wxsign.credentials import Credential
 from wxsign.errors import CredentialUnavailable, StoreUnavailable
+from wxsign.stores import MachineLeases
 from wxsign.stores.base import SCHEMA
 
 HOUR = 3600
@@ -280,6 +281,46 @@ def test_a_store_that_goes_just_before_the_lease_does_not_let_a_classic_token_be
     desk.run(5)
     assert desk.wechat.count("access_token") == 1
     assert worker.get(CLASSIC) == "token-1"
+
+
+def test_without_the_store_the_workers_of_a_machine_call_one_after_the_other(desk, wire, tmp_path):
+    wire.cut = True
+    leases = [MachineLeases("m1", desk.wall, tmp_path) for _ in range(4)]
+    workers = [desk.worker(store=wire, machine_leases=lease) for lease in leases]
+    elsewhere = desk.worker(store=wire, machine="m2", machine_leases=MachineLeases("m2", desk.wall, tmp_path))
+    gate, flight = threading.Event(), []
+
+    def answer():
+        flight.append(1)
+        gate.wait(PATIENCE_SECONDS)
+        seen.append(len(flight))
+        flight.pop()
+
+    seen = []
+    desk.wechat.always["access_token"] = answer
+    callers = [start(worker.get, TOKEN) for worker in workers]
+    eventually(lambda: flight and all(worker._threads for worker in workers))
+    assert len(flight) == 1
+    there, _ = start(elsewhere.get, TOKEN)
+    eventually(lambda: len(flight) == 2)
+    gate.set()
+    for thread, _ in [*callers, (there, [])]:
+        thread.join(PATIENCE_SECONDS)
+    assert [results for _, results in callers] == [["token-1"]] * 4
+    assert desk.wechat.count("access_token") == 5
+    assert max(seen) <= 2
+
+
+def test_without_the_store_and_without_a_place_for_the_machines_leases_each_worker_calls_by_itself(
+    desk, wire, tmp_path
+):
+    wire.cut = True
+    taken = tmp_path / "taken"
+    taken.write_text("a file where the folder should be")
+    workers = [
+        desk.worker(store=wire, machine_leases=MachineLeases("m1", desk.wall, taken)) for _ in range(2)
+    ]
+    assert [worker.hold(TOKEN) for worker in workers] == ["token-1"] * 2
 
 
 def test_without_the_store_a_failing_wechat_is_asked_with_the_same_backoff(swift):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint, dig
 from wxsign.errors import CredentialUnavailable, WxSignError
 from wxsign.metrics import log_refresh
 from wxsign.signing import JSConfig, parse_page_url, sign
-from wxsign.stores import CredentialStore, open_store
+from wxsign.stores import CredentialStore, MachineLeases, open_store
 from wxsign.wechat import Granted, WeChatClient
 
 if TYPE_CHECKING:
@@ -124,6 +125,11 @@ class _Upstream:
     def secret_fingerprint(self, key: CredentialKey) -> str:
         account = self._registry.get(key.app_id)
         return digest(f"{account.app_id}:{account.app_secret}")[:16]
+
+
+def _this_machine() -> Surroundings:
+    name = socket.gethostname()
+    return Surroundings(machine=name, machine_leases=MachineLeases(name))
 
 
 class WxSign:
@@ -282,7 +288,7 @@ class WxSign:
             limit_of=self._daily_limit,
             reader=not self.settings.refresh,
             observers=self._observers,
-            surroundings=self._surroundings,
+            surroundings=self._surroundings or _this_machine(),
         )
         # Two threads may come here at once. Nothing is opened yet, so the loser's is simply dropped.
         return self._brokers.setdefault(os.getpid(), broker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from wxsign.errors import StoreUnavailable
@@ -12,13 +13,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wxsign.broker.surroundings import Surroundings
-    from wxsign.stores import CredentialStore
+    from wxsign.stores import CredentialStore, Lease
 
 logger = logging.getLogger("wxsign.broker")
 T = TypeVar("T")
 
 ALONE_SPREAD_SECONDS = 60.0
 SKEW_SECONDS = 5.0
+
+
+class _StandIn(MemoryStore):
+    """What a process keeps for itself. Its leases are the machine's, where that has a place for them.
+
+    So no more calls are in flight for one credential than there are machines, however many processes start with nothing.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings.wall_clock)
+        self._machine_leases = surroundings.machine_leases
+
+    def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
+        if self._machine_leases is not None:
+            held = self.load((name,)).get(name)
+            known = max(highest, held.version if held else 0)
+            with suppress(StoreUnavailable):
+                return self._machine_leases.acquire(name, holder, lease_seconds, known)
+        return super().acquire(name, holder, lease_seconds, highest)
+
+    def release(self, lease: Lease) -> None:
+        if self._machine_leases is not None:
+            with suppress(StoreUnavailable):
+                self._machine_leases.release(lease)
+        super().release(lease)
 
 
 class Fleet:
@@ -31,7 +57,7 @@ class Fleet:
         self.shared = store
         self.lost: StoreUnavailable | None = None
         self.clock_skew_seconds = 0.0
-        self._stand_in = MemoryStore(surroundings.wall_clock)
+        self._stand_in = _StandIn(surroundings)
         self._wall_clock = surroundings.wall_clock
         self._boot_clock = surroundings.boot_clock
         self._random = surroundings.random

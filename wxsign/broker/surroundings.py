@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wxsign.stores import MachineLeases
+
 
 def boot_clock() -> float:
     """Seconds since the machine started, suspended time included: no step of the wall clock moves it."""
@@ -25,7 +27,10 @@ def spawn_thread(work: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The system around a broker, with the real one as default. Clocks are in seconds, `random` draws from [0, 1)."""
+    """The system around a broker, with the real one as default. Clocks are in seconds, `random` draws from [0, 1).
+
+    Without `machine_leases` each process fetches by itself while the shared store is away.
+    """
 
     boot_clock: Callable[[], float] = boot_clock
     wall_clock: Callable[[], float] = time.time
@@ -33,3 +38,4 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
     spawn: Callable[[Callable[[], None]], None] = spawn_thread
     machine: str = field(default_factory=socket.gethostname)
+    machine_leases: MachineLeases | None = None
