@@ -179,7 +179,7 @@ def test_without_redis_and_with_all_workers_new_every_request_is_answered(redis,
             fleet.start()
         statuses = burst(pair.sockets, path, 400)
         assert set(statuses) == {200}
-        # Each process for itself, for nobody can hold a lease; and none of them twice.
+        # Each process for itself, one after the other; and none of them twice.
         calls = pair.calls_for("alone")
         assert calls["stable_token"] <= 1 + 2 * WORKERS
         assert calls["getticket"] <= 1 + 2 * WORKERS
