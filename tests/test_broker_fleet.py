@@ -143,6 +143,20 @@ def test_a_worker_kept_out_by_a_lease_knows_the_failure_before_it(desk):
     desk.advance(5)
 
 
+def test_while_another_fetches_what_is_due_a_worker_looks_once_a_second_and_no_closer(desk):
+    worker = desk.worker()
+    worker.hold(TICKET)
+    desk.advance(61)
+    lease = desk.store.acquire(TICKET.name, "somebody", 5, 0)
+    worker.broker._watcher._woken = False
+    worker.tick()
+    assert not worker.broker._watcher._woken
+    desk.store.release(lease)
+    worker.tick()
+    assert worker.broker._watcher._woken
+    assert desk.wechat.count("jsapi") == 2
+
+
 def test_what_is_due_and_fetched_by_another_is_not_waited_for(desk):
     first, second = desk.fleet(2, warm=[TOKEN])
     first.tick()
@@ -309,6 +323,24 @@ def test_without_the_store_the_workers_of_a_machine_call_one_after_the_other(des
     assert [results for _, results in callers] == [["token-1"]] * 4
     assert desk.wechat.count("access_token") == 5
     assert max(seen) <= 2
+
+
+def test_without_the_store_what_a_lease_of_the_machine_delayed_is_fetched_at_the_next_look(
+    desk, wire, tmp_path
+):
+    leases = MachineLeases("m1", desk.wall, tmp_path)
+    worker = desk.worker(store=wire, machine_leases=leases, warm=[TICKET])
+    worker.tick()
+    wire.cut = True
+    desk.random = 0.0
+    desk.advance(60)
+    others = leases.acquire(TICKET.name, "m1:other", 5, 0)
+    worker.tick()
+    assert desk.wechat.count("jsapi") == 1
+    leases.release(others)
+    desk.advance(1)
+    worker.tick()
+    assert desk.wechat.count("jsapi") == 2
 
 
 def test_without_the_store_and_without_a_place_for_the_machines_leases_each_worker_calls_by_itself(

@@ -80,7 +80,7 @@ def test_the_time_that_a_lease_took_to_come_is_added_to_no_life(desk, name):
     for slow in ("before", "after"):
         desk.empty_store()
         wire = Wire(desk.store)
-        setattr(wire, slow, lambda operation: desk.advance(7) if operation == "acquire" else None)
+        setattr(wire, slow, lambda operation: desk.advance(4) if operation == "acquire" else None)
         desk.worker(store=wire).hold(name)
         answered_at = desk.wall()
         other = desk.worker()

@@ -11,7 +11,7 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from wxsign.broker.events import Observer, Outcome, Upstream
+from wxsign.broker.events import Observer, Outcome, RefreshEvent, Upstream
 from wxsign.broker.fleet import Fleet
 from wxsign.broker.ledger import Ledger, default_limit
 from wxsign.broker.near import Held, NearCache
@@ -83,7 +83,13 @@ class CredentialBroker:
         self.fleet = Fleet(store, surroundings)
         self.ledger = Ledger(self.fleet, limit_of)
         self._refresher = Refresher(
-            self._near, self.fleet, upstream, self.ledger, surroundings, observers, self._settle
+            self._near,
+            self.fleet,
+            upstream,
+            self.ledger,
+            surroundings,
+            (self._note_call, *observers),
+            self._settle,
         )
         self._reader = reader
         self.thefts: Mapping[str, Theft] = {}
@@ -93,7 +99,7 @@ class CredentialBroker:
         self._in_flight: set[str] = set()
         self._failures: dict[str, Result] = {}
         self._verdicts: dict[str, _Verdict] = {}
-        self._tried_alone: dict[str, float] = {}
+        self._called_at: dict[str, float] = {}
         self._generation: int | None = None
         self._follow_by = 0.0
 
@@ -254,11 +260,11 @@ class CredentialBroker:
             return True
         # Without the store every process fetches for itself: a classic token would be killed by each of them.
         classic = key.is_token and key.endpoint is TokenEndpoint.CLASSIC
-        rested = now >= self._tried_alone.get(key.name, -math.inf) + ALONE_GAP_SECONDS
-        if classic or not rested or not self.fleet.may_go_alone():
-            return False
-        self._tried_alone[key.name] = now
-        return True
+        rested = now >= self._called_at.get(key.name, -math.inf) + ALONE_GAP_SECONDS
+        return not classic and rested and self.fleet.may_go_alone()
+
+    def _note_call(self, event: RefreshEvent) -> None:
+        self._called_at[event.key.name] = self._boot() - event.seconds
 
     def _begin(self, key: CredentialKey, need: RefreshNeed, work: Callable[[], Result]) -> None:
         """Start `work` in a thread of its own, one per key; the lock is held. The last slot is for the empty."""
@@ -274,9 +280,11 @@ class CredentialBroker:
             logger.exception("wxsign.no_thread")
 
     def _run(self, key: CredentialKey, work: Callable[[], Result]) -> None:
+        held = False
         try:
             result = self._patiently(work, lambda: self._near.usable(key.name) is not None)
             self._settle(key, result)
+            held = result.outcome is Outcome.HELD
         except Exception:
             logger.exception("wxsign.fetch_failed", extra={"fields": {"appid": key.app_id, "kind": key.kind}})
             # A fault of our own must not become a hot loop of calls.
@@ -284,7 +292,9 @@ class CredentialBroker:
             self._settle(key, Result(Outcome.FAILED, NotRefreshed("broken"), now + 60, now + 3))
         finally:
             self._let_go(key)
-            self._watcher.wake()
+            if not held:
+                # Somebody else is at it: an early look would find just that, again and again until he is done.
+                self._watcher.wake()
 
     def _patiently(self, work: Callable[[], Result], enough: Callable[[], bool]) -> Result:
         """Run `work` until somebody else's lease does not keep it out any more, or there is `enough` to go on with."""
@@ -292,7 +302,7 @@ class CredentialBroker:
         result = work()
         while result.outcome is Outcome.HELD and self._boot() < deadline:
             if enough():
-                return Result(Outcome.FRESH)
+                break
             self._sleep(LEASE_POLL_SECONDS)
             result = work()
         return result
