@@ -143,12 +143,12 @@ class Workers:
                 wechat,
                 warm=warm,
                 maxsize=2 * point.accounts,
-                surroundings=Surroundings(
-                    boot_clock=clock, wall_clock=clock, sleep=clock.sleep, spawn=self._spawner(number)
-                ),
+                surroundings=Surroundings(boot_clock=clock, wall_clock=clock, sleep=clock.sleep),
             )
-            for number in range(point.sample)
+            for _ in range(point.sample)
         ]
+        for number, broker in enumerate(self.brokers):
+            self._take_the_watchers_place(number, broker)
 
     def run(self, until: float) -> None:
         """Let them look until that moment."""
@@ -169,12 +169,11 @@ class Workers:
         for broker in self.brokers:
             broker.stop()
 
-    def _spawner(self, number: int) -> Callable[[Callable[[], None]], None]:
-        def fetch(work: Callable[[], None]) -> None:
-            work()
+    def _take_the_watchers_place(self, number: int, broker: CredentialBroker) -> None:
+        def wake() -> None:
             self._wake(number, self._clock())
 
-        return lambda work: threading.Thread(target=fetch, args=(work,), daemon=True).start()
+        setattr(broker._watcher, "wake", wake)  # noqa: B010, SLF001 - hundreds of threads of their own would not keep up
 
     def _wake(self, number: int, at: float) -> None:
         with self._lock:
