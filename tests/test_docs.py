@@ -105,7 +105,7 @@ def test_a_link_to_a_missing_file_or_anchor_would_be_noticed():
     assert not leads_somewhere(ROOT, "docs/no-such-page.md", page)
     assert not leads_somewhere(ROOT, "docs/http-api.md#no_such_code", page)
     assert not leads_somewhere(ROOT, "../elsewhere.md", page)
-    assert leads_somewhere(ROOT, "docs/http-api.md#causes--原因", page)
+    assert leads_somewhere(ROOT, "docs/http-api.zh-CN.md#健康检查", page)
 
 
 def test_pages_that_the_service_and_its_files_name_exist():
