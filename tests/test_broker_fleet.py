@@ -157,6 +157,19 @@ def test_while_another_fetches_what_is_due_a_worker_looks_once_a_second_and_no_c
     assert desk.wechat.count("jsapi") == 2
 
 
+def test_a_reader_leaves_what_is_due_to_those_who_fetch_and_looks_once_a_second(desk):
+    worker, reader = desk.worker(), desk.worker(reader=True, warm=[TICKET])
+    worker.hold(TICKET)
+    reader.tick()
+    desk.wechat.always["jsapi"] = DOWN
+    desk.advance(61)
+    worker.tick()
+    reader.broker._watcher._woken = False
+    reader.tick()
+    assert not reader.broker._watcher._woken
+    assert reader.get(TICKET) == "ticket-1"
+
+
 def test_what_is_due_and_fetched_by_another_is_not_waited_for(desk):
     first, second = desk.fleet(2, warm=[TOKEN])
     first.tick()

@@ -256,6 +256,9 @@ class CredentialBroker:
         empty = need is RefreshNeed.EMPTY
         if failed and now < (failed.next_try_empty if empty else failed.next_try):
             return False
+        if self._reader and not empty:
+            # Its looks bring what the others fetch.
+            return False
         if self.fleet.lost is None or empty:
             return True
         # Without the store every process fetches for itself: a classic token would be killed by each of them.
