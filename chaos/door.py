@@ -17,7 +17,7 @@ from wxsign.broker import Surroundings
 from wxsign.config import load_settings
 from wxsign.logs import configure
 from wxsign.service import WxSign
-from wxsign.stores import MachineLeases, open_store
+from wxsign.stores import MachineStore, open_store
 from wxsign.web import create_app
 
 MACHINE = Path(os.environ["CHAOS_MACHINE"])
@@ -51,7 +51,7 @@ app = create_app(
         surroundings=Surroundings(
             wall_clock=wall_clock,
             machine=MACHINE.name,
-            machine_leases=MachineLeases(MACHINE.name, wall_clock, MACHINE / "leases"),
+            machine_store=MachineStore(MACHINE.name, wall_clock, MACHINE / "store"),
         ),
     )
 )

@@ -173,7 +173,7 @@ class Worker:
     """One process: a broker whose looks the test makes, and whose threads it can wait for."""
 
     def __init__(
-        self, desk, *, machine="m1", machine_leases=None, wechat=None, store=None, watching=False, **broker
+        self, desk, *, machine="m1", machine_store=None, wechat=None, store=None, watching=False, **broker
     ):
         self._desk = desk
         self._threads = []
@@ -191,7 +191,7 @@ class Worker:
                 sleep=lambda seconds: desk.sleep(seconds),  # noqa: PLW0108 -- a test may change it later
                 spawn=self._spawn,
                 machine=machine,
-                machine_leases=machine_leases,
+                machine_store=machine_store,
             ),
         )
         if not watching:

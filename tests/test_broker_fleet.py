@@ -19,7 +19,7 @@ from broker_desk import (
 
 from wxsign.credentials import Credential
 from wxsign.errors import CredentialUnavailable, StoreUnavailable
-from wxsign.stores import MachineLeases
+from wxsign.stores import MachineStore
 from wxsign.stores.base import SCHEMA
 
 HOUR = 3600
@@ -312,9 +312,9 @@ def test_a_store_that_goes_just_before_the_lease_does_not_let_a_classic_token_be
 
 def test_without_the_store_the_workers_of_a_machine_call_one_after_the_other(desk, wire, tmp_path):
     wire.cut = True
-    leases = [MachineLeases("m1", desk.wall, tmp_path) for _ in range(4)]
-    workers = [desk.worker(store=wire, machine_leases=lease) for lease in leases]
-    elsewhere = desk.worker(store=wire, machine="m2", machine_leases=MachineLeases("m2", desk.wall, tmp_path))
+    stores = [MachineStore("m1", desk.wall, tmp_path) for _ in range(4)]
+    workers = [desk.worker(store=wire, machine_store=store) for store in stores]
+    elsewhere = desk.worker(store=wire, machine="m2", machine_store=MachineStore("m2", desk.wall, tmp_path))
     gate, flight = threading.Event(), []
 
     def answer():
@@ -341,30 +341,42 @@ def test_without_the_store_the_workers_of_a_machine_call_one_after_the_other(des
 def test_without_the_store_what_a_lease_of_the_machine_delayed_is_fetched_at_the_next_look(
     desk, wire, tmp_path
 ):
-    leases = MachineLeases("m1", desk.wall, tmp_path)
-    worker = desk.worker(store=wire, machine_leases=leases, warm=[TICKET])
+    machine = MachineStore("m1", desk.wall, tmp_path)
+    worker = desk.worker(store=wire, machine_store=machine, warm=[TICKET])
     worker.tick()
     wire.cut = True
     desk.random = 0.0
     desk.advance(60)
-    others = leases.acquire(TICKET.name, "m1:other", 5, 0)
+    others = machine.acquire(TICKET.name, "m1:other", 5, 0)
     worker.tick()
     assert desk.wechat.count("jsapi") == 1
-    leases.release(others)
+    machine.release(others)
     desk.advance(1)
     worker.tick()
     assert desk.wechat.count("jsapi") == 2
 
 
-def test_without_the_store_and_without_a_place_for_the_machines_leases_each_worker_calls_by_itself(
+def test_without_the_store_a_failure_is_known_to_all_workers_of_the_machine(desk, wire, tmp_path):
+    wire.cut = True
+    first, second = (
+        desk.worker(store=wire, machine_store=MachineStore("m1", desk.wall, tmp_path)) for _ in range(2)
+    )
+    desk.wechat.always["access_token"] = DOWN
+    for worker in (first, second):
+        with pytest.raises(CredentialUnavailable) as told:
+            worker.get(TOKEN)
+        assert told.value.cause.code == "wechat_timeout"
+        worker.join()
+    assert desk.wechat.count("access_token") == 1
+
+
+def test_without_the_store_and_without_a_place_for_the_machines_file_each_worker_calls_by_itself(
     desk, wire, tmp_path
 ):
     wire.cut = True
     taken = tmp_path / "taken"
     taken.write_text("a file where the folder should be")
-    workers = [
-        desk.worker(store=wire, machine_leases=MachineLeases("m1", desk.wall, taken)) for _ in range(2)
-    ]
+    workers = [desk.worker(store=wire, machine_store=MachineStore("m1", desk.wall, taken)) for _ in range(2)]
     assert [worker.hold(TOKEN) for worker in workers] == ["token-1"] * 2
 
 

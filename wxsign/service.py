@@ -16,7 +16,7 @@ from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint, dig
 from wxsign.errors import CredentialUnavailable, WxSignError
 from wxsign.metrics import log_refresh
 from wxsign.signing import JSConfig, parse_page_url, sign
-from wxsign.stores import CredentialStore, MachineLeases, open_store
+from wxsign.stores import CredentialStore, MachineStore, open_store
 from wxsign.wechat import Granted, WeChatClient
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Upstream:
 
 def _this_machine() -> Surroundings:
     name = socket.gethostname()
-    return Surroundings(machine=name, machine_leases=MachineLeases(name))
+    return Surroundings(machine=name, machine_store=MachineStore(name))
 
 
 class WxSign:

@@ -10,7 +10,7 @@ from wxsign.errors import StoreUnavailable
 from wxsign.stores import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from wxsign.broker.surroundings import Surroundings
     from wxsign.stores import CredentialStore, Lease
@@ -23,28 +23,39 @@ SKEW_SECONDS = 5.0
 
 
 class _StandIn(MemoryStore):
-    """What a process keeps for itself. Its leases are the machine's, where that has a place for them.
+    """What a process keeps for itself. Its leases and notes are the machine's, where that has a place for them.
 
-    So no more calls are in flight for one credential than there are machines, however many processes start with nothing.
+    So no more calls are in flight for one credential than there are machines, however many processes start with nothing,
+    and all of a machine's know of a failure.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings.wall_clock)
-        self._machine_leases = surroundings.machine_leases
+        self._machine_store = surroundings.machine_store
+        self._in_its_place = MemoryStore(surroundings.wall_clock)
 
     def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
-        if self._machine_leases is not None:
-            held = self.load((name,)).get(name)
-            known = max(highest, held.version if held else 0)
-            with suppress(StoreUnavailable):
-                return self._machine_leases.acquire(name, holder, lease_seconds, known)
-        return super().acquire(name, holder, lease_seconds, highest)
+        held = self.load((name,)).get(name)
+        known = max(highest, held.version if held else 0)
+        return self._shared(lambda store: store.acquire(name, holder, lease_seconds, known))
 
     def release(self, lease: Lease) -> None:
-        if self._machine_leases is not None:
+        self._shared(lambda store: store.release(lease))
+
+    def notes(self, names: Sequence[str]) -> Mapping[str, str]:
+        return self._shared(lambda store: store.notes(names))
+
+    def note(self, name: str, text: str, lasts_seconds: float) -> None:
+        self._shared(lambda store: store.note(name, text, lasts_seconds))
+
+    def erase(self, names: Sequence[str]) -> None:
+        self._shared(lambda store: store.erase(names))
+
+    def _shared(self, work: Callable[[CredentialStore], T]) -> T:
+        if self._machine_store is not None:
             with suppress(StoreUnavailable):
-                self._machine_leases.release(lease)
-        super().release(lease)
+                return work(self._machine_store)
+        return work(self._in_its_place)
 
 
 class Fleet:

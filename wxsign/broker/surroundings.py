@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wxsign.stores import MachineLeases
+    from wxsign.stores import MachineStore
 
 
 def boot_clock() -> float:
@@ -29,7 +29,7 @@ def spawn_thread(work: Callable[[], None]) -> None:
 class Surroundings:
     """The system around a broker, with the real one as default. Clocks are in seconds, `random` draws from [0, 1).
 
-    Without `machine_leases` each process fetches by itself while the shared store is away.
+    Without `machine_store` each process is by itself while the shared store is away.
     """
 
     boot_clock: Callable[[], float] = boot_clock
@@ -38,4 +38,4 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
     spawn: Callable[[Callable[[], None]], None] = spawn_thread
     machine: str = field(default_factory=socket.gethostname)
-    machine_leases: MachineLeases | None = None
+    machine_store: MachineStore | None = None

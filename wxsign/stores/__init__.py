@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wxsign.stores.base import CredentialStore, Lease
-from wxsign.stores.machine import MachineLeases
+from wxsign.stores.machine import MachineStore
 from wxsign.stores.memory import MemoryStore
 from wxsign.stores.redis_url import names_redis, require_redis
 from wxsign.stores.sqlite import SqliteStore
@@ -14,7 +14,7 @@ from wxsign.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CredentialStore", "Lease", "MachineLeases", "MemoryStore", "SqliteStore", "open_store"]
+__all__ = ["CredentialStore", "Lease", "MachineStore", "MemoryStore", "SqliteStore", "open_store"]
 
 
 def open_store(url: str, clock: Callable[[], float] | None = None) -> CredentialStore:
