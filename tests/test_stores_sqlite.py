@@ -202,6 +202,31 @@ def test_many_processes_set_a_corrupt_file_aside_once_and_lose_nothing_after_it(
     assert len(SqliteStore(path).load([f"{NAME}{number}" for number in range(4)])) == 4
 
 
+def test_a_file_that_another_process_sets_aside_before_it_is_opened_is_met_anew(store, path, monkeypatch):
+    store.replace(NAME, credential(1))
+    connect = store._connect
+
+    def connect_late():
+        monkeypatch.setattr(store, "_connect", connect)
+        path.unlink()
+        return connect()
+
+    monkeypatch.setattr(store, "_connect", connect_late)
+    assert store.replace(NAME, credential(1))
+
+
+def test_a_file_that_another_process_sets_aside_while_it_is_open_is_met_anew(store, path):
+    moved = []
+
+    def write(db):
+        if not moved:
+            moved.append(path.rename(path.with_name("aside")))
+        db.execute("INSERT INTO events (at, text) VALUES (1, 'kept')")
+
+    store._write(write)
+    assert [text for _, text in store.events()] == ["kept"]
+
+
 def test_a_sound_file_put_in_place_while_waiting_for_the_lock_is_kept(store, path):
     """The second look: what was damaged a moment ago may have been repaired by another process."""
     SqliteStore(path).replace(NAME, credential(1, "sound"))

@@ -55,6 +55,8 @@ os.register_at_fork(
     before=_operation.acquire, after_in_parent=_operation.release, after_in_child=_operation.release
 )
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# What is met between the two steps of somebody else's repair: the file is not there, or is not under its name any more.
+_MOVED_AWAY = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DBMOVED})
 
 
 class SqliteStore:
@@ -139,14 +141,16 @@ class SqliteStore:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
 
     def _repaired(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction; a damaged file is first set aside."""
-        try:
-            return self._attempt(begin, work)
-        except sqlite3.DatabaseError as error:
-            if not _damaged(error):
-                raise
-            self._set_aside()
-            return self._attempt(begin, work)
+        """Run `work` in a transaction; a damaged file is first set aside, by this process or by another one meanwhile."""
+        for _ in range(2):
+            try:
+                return self._attempt(begin, work)
+            except sqlite3.DatabaseError as error:
+                if _damaged(error):
+                    self._set_aside()
+                elif not _moved_away(error):
+                    raise
+        return self._attempt(begin, work)
 
     def _attempt(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if not self.path.exists():
@@ -179,8 +183,9 @@ class SqliteStore:
             if not self._really_damaged():
                 return
             aside = self.path.with_name(f"{self.path.name}.corrupt-{int(self.now())}")
-            self.path.replace(aside)
+            # First the journal: once the file is gone another process may have begun a new one, and a journal for it.
             Path(f"{self.path}-journal").unlink(missing_ok=True)
+            self.path.replace(aside)
             logger.error("wxsign.store_set_aside", extra={"fields": {"path": str(aside)}})
 
     @contextmanager
@@ -205,6 +210,10 @@ class SqliteStore:
 def _damaged(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _DAMAGED
+
+
+def _moved_away(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _MOVED_AWAY
 
 
 def _rows(db: sqlite3.Connection, sql: str, names: Sequence[str]) -> list[Any]:
