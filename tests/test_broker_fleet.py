@@ -143,14 +143,19 @@ def test_a_worker_kept_out_by_a_lease_knows_the_failure_before_it(desk):
     desk.advance(5)
 
 
-def test_while_another_fetches_what_is_due_a_worker_looks_once_a_second_and_no_closer(desk):
+def test_while_another_fetches_what_is_due_a_worker_looks_less_and_less_closely(desk):
     worker = desk.worker()
     worker.hold(TICKET)
     desk.advance(61)
     lease = desk.store.acquire(TICKET.name, "somebody", 5, 0)
-    worker.broker._watcher._woken = False
-    worker.tick()
-    assert not worker.broker._watcher._woken
+    pauses, woken = [], []
+    desk.sleep = pauses.append
+    for _ in range(7):
+        worker.broker._watcher._woken = False
+        worker.tick()
+        woken.append(worker.broker._watcher._woken)
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8]
+    assert woken == [True] * 5 + [False] * 2
     desk.store.release(lease)
     worker.tick()
     assert worker.broker._watcher._woken

@@ -18,7 +18,7 @@ from wxsign.broker.near import Held, NearCache
 from wxsign.broker.refresh import Mode, Refresher, Result
 from wxsign.broker.schedule import concerns_machine
 from wxsign.broker.surroundings import Surroundings
-from wxsign.broker.watcher import Watcher
+from wxsign.broker.watcher import WATCH_SECONDS, Watcher
 from wxsign.credentials import CredentialKey, RefreshNeed, TokenEndpoint, digest
 from wxsign.errors import CredentialUnavailable, NotRefreshed, TooManyRefreshes, WxSignError
 
@@ -100,6 +100,7 @@ class CredentialBroker:
         self._failures: dict[str, Result] = {}
         self._verdicts: dict[str, _Verdict] = {}
         self._called_at: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
         self._generation: int | None = None
         self._follow_by = 0.0
 
@@ -283,21 +284,32 @@ class CredentialBroker:
             logger.exception("wxsign.no_thread")
 
     def _run(self, key: CredentialKey, work: Callable[[], Result]) -> None:
-        held = False
+        kept_out = False
         try:
             result = self._patiently(work, lambda: self._near.usable(key.name) is not None)
             self._settle(key, result)
-            held = result.outcome is Outcome.HELD
+            kept_out = result.outcome is Outcome.HELD
         except Exception:
             logger.exception("wxsign.fetch_failed", extra={"fields": {"appid": key.app_id, "kind": key.kind}})
             # A fault of our own must not become a hot loop of calls.
             now = self._boot()
             self._settle(key, Result(Outcome.FAILED, NotRefreshed("broken"), now + 60, now + 3))
         finally:
+            early = self._look_early(key, kept_out=kept_out)
             self._let_go(key)
-            if not held:
-                # Somebody else is at it: an early look would find just that, again and again until he is done.
+            if early:
                 self._watcher.wake()
+
+    def _look_early(self, key: CredentialKey, *, kept_out: bool) -> bool:
+        """Whether the next look is made before its time: at once, or where somebody else is at it, after a longer pause each time."""
+        if not kept_out:
+            self._pauses.pop(key.name, None)
+            return True
+        pause = self._pauses.get(key.name, LEASE_POLL_SECONDS)
+        self._pauses[key.name] = 2 * pause
+        if pause < WATCH_SECONDS:
+            self._sleep(pause)
+        return pause < WATCH_SECONDS
 
     def _patiently(self, work: Callable[[], Result], enough: Callable[[], bool]) -> Result:
         """Run `work` until somebody else's lease does not keep it out any more, or there is `enough` to go on with."""
