@@ -210,6 +210,35 @@ def test_callers_of_a_machine_that_may_not_call_wait_for_what_others_fetch_when_
         held_back.get(TICKET)
 
 
+@pytest.mark.parametrize("failed_before", [False, True], ids=["the first of all", "a neighbour's before it"])
+def test_a_worker_whose_first_try_fails_as_the_ticket_runs_out_waits_for_the_other_machine(
+    desk, failed_before
+):
+    """Found by chaos: one of two machines was cut off from WeChat, and its callers were refused for a moment."""
+    down = WeChatUnreachable("connect", PATH)
+    bad = elsewhere(desk, access_token=down, jsapi=down)
+    neighbour, cut_off = desk.fleet(2, machine="bad", wechat=bad)
+    good = desk.worker(machine="good")
+    desk.wechat.lives["access_token"] = 80_000
+    good.hold(TICKET)
+    cut_off.hold(TICKET)
+    desk.advance(61)
+    if failed_before:
+        neighbour.hold(TICKET)
+        neighbour.tick()
+        assert len(bad.calls) == 1
+    desk.advance(1)
+    good.tick()
+    desk.advance(7138)
+    desk.wechat.values = {"access_token": "token-2", "jsapi": "ticket-2"}
+
+    def fetch_elsewhere():
+        eventually(lambda: len(bad.calls) == failed_before + 1 and not cut_off.broker._in_flight)
+        return good.get(TICKET)
+
+    assert together([lambda: cut_off.get(TICKET), fetch_elsewhere]) == ["ticket-2", "ticket-2"]
+
+
 def test_where_no_other_machine_fetches_a_network_failure_is_told_at_once_when_the_ticket_has_run_out(desk):
     worker = desk.worker(warm=[TICKET])
     worker.hold(TICKET)

@@ -11,11 +11,12 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from wxsign.broker.attempt import Mode, Result
 from wxsign.broker.events import Observer, Outcome, RefreshEvent, Upstream
 from wxsign.broker.fleet import Fleet
 from wxsign.broker.ledger import Ledger, default_limit
 from wxsign.broker.near import Held, NearCache
-from wxsign.broker.refresh import Mode, Refresher, Result
+from wxsign.broker.refresh import Refresher
 from wxsign.broker.schedule import concerns_machine
 from wxsign.broker.surroundings import Surroundings
 from wxsign.broker.watcher import WATCH_SECONDS, Watcher
@@ -221,7 +222,8 @@ class CredentialBroker:
             failed = None if failed and concerns_machine(failed.error) else failed
         if failed is None or failed.error is None:
             return
-        if failed.others_fetch and now < self._ran_out_at(key) + OTHERS_FETCH_SECONDS:
+        others_may = failed.others_fetch or failed.first_failure
+        if others_may and now < self._ran_out_at(key) + OTHERS_FETCH_SECONDS:
             # It has only just run out, and the others may well be fetching its successor.
             return
         # What failed while something was still held is tried again by the ordinary, longer backoff.

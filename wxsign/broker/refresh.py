@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from wxsign.broker.attempt import ORDINARY, Mode, Result, Scene
 from wxsign.broker.events import Observer, Outcome, RefreshEvent, Upstream
 from wxsign.broker.ledger import Ledger, fetch_endpoint
 from wxsign.broker.renewals import Renewals
@@ -18,6 +18,7 @@ from wxsign.broker.schedule import (
     DOOR_MEMORY_SECONDS,
     Doors,
     Failure,
+    concerns_machine,
     decode,
     doors_of,
     encode,
@@ -27,7 +28,6 @@ from wxsign.broker.schedule import (
 from wxsign.broker.suspicion import Suspicion
 from wxsign.credentials import (
     CLOCK_TOLERANCE_SECONDS,
-    Credential,
     CredentialKey,
     RefreshNeed,
     Sighting,
@@ -44,7 +44,6 @@ from wxsign.errors import (
     WeChatBadAnswer,
     WeChatError,
     WeChatRefused,
-    WxSignError,
 )
 
 if TYPE_CHECKING:
@@ -64,49 +63,6 @@ REPORT_GAP_SECONDS = 30.0
 REPORTS_AN_HOUR = 20
 FORCE_GAP_SECONDS = 30.0
 FORCE_REST_SECONDS = 3600.0
-
-
-class Result(NamedTuple):
-    """How an attempt ended. The two times are on the boot clock: when the next one may start, if a failure says so.
-
-    `others_fetch`: this machine failed while another one has gone on fetching.
-    """
-
-    outcome: Outcome
-    error: WxSignError | None = None
-    next_try: float = 0.0
-    next_try_empty: float = 0.0
-    others_fetch: bool = False
-
-
-class _Scene(NamedTuple):
-    """What stands before a call: the credential until now, and the failures at the three doors."""
-
-    doors: Doors
-    failures: dict[str, Failure]
-    before: Credential | None
-
-    @property
-    def attempt(self) -> int:
-        return max((failure.failures for failure in self.failures.values()), default=0)
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How an attempt treats what it finds: go `anyway`, `force`, `replacing` a value.
-
-    A try that is not `final` is followed by another one with another token, which is `following`.
-    """
-
-    anyway: bool = False
-    force: bool = False
-    accept_again: bool = False
-    final: bool = True
-    following: bool = False
-    replacing: str = ""
-
-
-ORDINARY = Mode()
 
 
 class Refresher:
@@ -260,7 +216,7 @@ class Refresher:
         self._leases.discard(lease)
         self._fleet.call(lambda store: store.release(lease))
 
-    def _look(self, key: CredentialKey, mode: Mode) -> Result | _Scene:
+    def _look(self, key: CredentialKey, mode: Mode) -> Result | Scene:
         """The scene for a call, or why there is none to make."""
         self._fleet.call(lambda store: self._near.reconcile(store, (key.name,)))
         need = self.need(key)
@@ -270,7 +226,7 @@ class Refresher:
             return Result(Outcome.HELD)
         doors = self._doors(key)
         before = self._fleet.call(lambda store: self._near.last_as_of(key.name, store.now()))
-        scene = _Scene(doors, self._failures(doors), before)
+        scene = Scene(doors, self._failures(doors), before)
         if mode.anyway:
             return scene
         # In place of a dead value something is needed as urgently as in place of none.
@@ -297,7 +253,7 @@ class Refresher:
             return held is not None and held.value != mode.replacing
         return need is RefreshNeed.NONE and not mode.anyway
 
-    def _closed(self, key: CredentialKey, scene: _Scene, *, empty: bool) -> Result | None:
+    def _closed(self, key: CredentialKey, scene: Scene, *, empty: bool) -> Result | None:
         """The Result that says which door is closed until when, if any is."""
         if not scene.failures:
             return None
@@ -306,25 +262,29 @@ class Refresher:
         self._on_known_failure(key, result)
         return result if self._boot() < (result.next_try_empty if empty else result.next_try) else None
 
-    def _next_try(self, failure: Failure, scene: _Scene, *, empty: bool) -> float:
+    def _next_try(self, failure: Failure, scene: Scene, *, empty: bool) -> float:
         # While it is empty nobody else is seeing to it, whoever did so before.
         before = None if empty else scene.before
         since = before is not None and before.started_at > failure.started_at
         return next_try_at(failure, empty=empty, others_succeeded=since)
 
-    def _after(self, outcome: Outcome, failure: Failure, scene: _Scene) -> Result:
+    def _after(self, outcome: Outcome, failure: Failure, scene: Scene) -> Result:
         """A Result with the next try's times, moved from the store's clock to the boot clock."""
         offset = self._boot() - self._fleet.call(lambda store: store.now())
         due = self._next_try(failure, scene, empty=False) + offset
         empty = self._next_try(failure, scene, empty=True) + offset
-        return Result(outcome, failure.error, due, empty)
+        before, earlier = scene.before, scene.failures.get(scene.doors.machine)
+        others = before is not None and earlier is not None and before.started_at > earlier.started_at
+        machines = concerns_machine(failure.error)
+        first = machines and failure.failures == 1
+        return Result(outcome, failure.error, due, empty, machines and others, first)
 
     def _fetch(
         self,
         key: CredentialKey,
         access_token: str | None,
         mode: Mode,
-        scene: _Scene,
+        scene: Scene,
         lease: Lease,
         leased_at: float,
     ) -> Result:
@@ -344,7 +304,7 @@ class Refresher:
         return self._keep(key, granted, mode, scene, lease, seconds)
 
     def _keep(
-        self, key: CredentialKey, granted: Granted, mode: Mode, scene: _Scene, lease: Lease, seconds: float
+        self, key: CredentialKey, granted: Granted, mode: Mode, scene: Scene, lease: Lease, seconds: float
     ) -> Result:
         """Compare and swap what came, adopt what stands, and open the doors."""
         answered_at = self._boot()
@@ -369,7 +329,7 @@ class Refresher:
         return Result(outcome)
 
     def _failed(
-        self, key: CredentialKey, error: WeChatError, mode: Mode, scene: _Scene, lease: Lease, seconds: float
+        self, key: CredentialKey, error: WeChatError, mode: Mode, scene: Scene, lease: Lease, seconds: float
     ) -> Result:
         self._tell(RefreshEvent(key, Outcome.FAILED, seconds, lease.number, error=error, forced=mode.force))
         self._open_machine_door(error, scene)
@@ -383,7 +343,7 @@ class Refresher:
         self._fleet.call(lambda store: store.note(door, encode(failure), DOOR_MEMORY_SECONDS))
         return self._after(Outcome.FAILED, failure, scene)
 
-    def _open_machine_door(self, error: WeChatError, scene: _Scene) -> None:
+    def _open_machine_door(self, error: WeChatError, scene: Scene) -> None:
         """A refusal is WeChat's own answer: the network between is in order again."""
         closed = scene.failures.get(scene.doors.machine)
         if closed and closed.scope is FailureScope.NETWORK and isinstance(error, WeChatRefused):
