@@ -100,7 +100,10 @@ def server(folder) -> Iterator[Running]:
     with running(
         command, lambda: accepts(port), log=folder / "out", cwd=folder, env={"HOME": str(folder)}
     ) as process:
-        yield Running(process, port, folder)
+        server = Running(process, port, folder)
+        # A worker that is told to end in the middle of its start hears nothing of it, and is waited for.
+        wait_until(lambda: len(server.notes("start")) == 2)
+        yield server
 
 
 def test_every_setting_is_one_that_gunicorn_knows_and_nothing_else_is_taken_for_one():
