@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wxsign.serving import command
+from wxsign.serving.launch import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

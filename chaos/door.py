@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wxsign import wechat
 from wxsign.broker import Surroundings
-from wxsign.config import load_settings
 from wxsign.logs import configure
 from wxsign.service import WxSign
+from wxsign.settings import load_settings
 from wxsign.stores import MachineStore, open_store
 from wxsign.web import create_app
+from wxsign.wechat import exchange
 
 MACHINE = Path(os.environ["CHAOS_MACHINE"])
 
@@ -33,7 +33,7 @@ def _told(name: str) -> str:
     return file.read_text() if file.exists() else ""
 
 
-class _FromOwnAddress(wechat._Adapter):  # noqa: SLF001 - the one place where a call's socket is made
+class _FromOwnAddress(exchange._Adapter):  # noqa: SLF001 - the one place where a call's socket is made
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         egress = _told("egress")
         if egress:
@@ -42,7 +42,7 @@ class _FromOwnAddress(wechat._Adapter):  # noqa: SLF001 - the one place where a 
 
 
 configure()
-setattr(wechat, "_Adapter", _FromOwnAddress)  # noqa: B010 - a machine's address is no setting of the client's
+setattr(exchange, "_Adapter", _FromOwnAddress)  # noqa: B010 - a machine's address is no setting of the client's
 app = create_app(
     WxSign(
         load_settings(),

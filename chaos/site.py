@@ -18,7 +18,7 @@ from redis_servers import Cluster, RedisServer, SentinelGroup, folder
 from running import accepts, ask, free_port, running
 
 from chaos.servers import Relay, small_disk
-from wxsign import serving
+from wxsign.serving import launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Machine(Fleet):
     def __init__(self, here: Path, env: Mapping[str, str], egress: str) -> None:
         here.mkdir()
         (here / "var").mkdir()
-        command = serving.command([f"unix:{here}/wxsign.sock"], workers=WORKERS)
+        command = launch.command([f"unix:{here}/wxsign.sock"], workers=WORKERS)
         told = {
             "CHAOS_MACHINE": str(here),
             "WXSIGN_TRUSTED_PROXIES": "1",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 from wxsign import sandbox
-from wxsign.accounts import HostRule, OfficialAccount
-from wxsign.config import ApiClient, Settings, sha256_of_key
+from wxsign.accounts import ApiClient, HostRule, OfficialAccount, sha256_of_key
 from wxsign.service import WxSign
+from wxsign.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

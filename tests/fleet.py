@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from running import Reply, _UnixConnection, ask, running, wait_until
 
-from wxsign import serving
+from wxsign.serving import launch
 
 if TYPE_CHECKING:
     import signal
@@ -185,7 +185,7 @@ class Fleet:
         self.socket = here / "wxsign.sock"
         self.workers = workers
         self.master = 0
-        self._command = command or serving.command([f"unix:{self.socket}"], workers=workers, threads=8)
+        self._command = command or launch.command([f"unix:{self.socket}"], workers=workers, threads=8)
         self._starts = 0
         self._stack = contextlib.ExitStack()
 

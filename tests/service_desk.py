@@ -5,7 +5,6 @@ import threading
 
 from wxsign.accounts import HostRule, OfficialAccount
 from wxsign.broker import Surroundings
-from wxsign.config import Settings
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import CredentialUnavailable, WeChatRefused
 from wxsign.sandbox.api import ApiCall
@@ -13,6 +12,7 @@ from wxsign.sandbox.settings import DEFAULT_APPID, DEFAULT_SECRET, SandboxSettin
 from wxsign.sandbox.state import Sandbox
 from wxsign.sandbox.verification import Signed
 from wxsign.service import WxSign
+from wxsign.settings import Settings
 from wxsign.stores import MemoryStore
 from wxsign.wechat import Granted
 

@@ -26,10 +26,10 @@ from flask import Flask
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Response
 
-from wxsign import calls, jsconfig, protected
+from wxsign.accounts import sha256_of_key
 from wxsign.api import blueprint
-from wxsign.config import sha256_of_key
-from wxsign.jsconfig import JsConfigLayer
+from wxsign.http import calls, jsconfig, protected
+from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.logs import JsonFormatter
 from wxsign.signing import JS_API_LIST
 from wxsign.web import create_app
@@ -625,7 +625,7 @@ def test_the_hash_of_nothing_lets_nobody_in():
 
 
 def protected_client(key):
-    from wxsign.config import ApiClient  # noqa: PLC0415 - used here alone
+    from wxsign.accounts import ApiClient  # noqa: PLC0415 - used here alone
 
     return ApiClient("x", (sha256_of_key(key),))
 

@@ -37,39 +37,35 @@ def row(name: str, *never: str | frozenset[str]) -> Row:
     return Row(name, frozenset().union(*({word} if isinstance(word, str) else word for word in never)))
 
 
+CORE = frozenset({"wxsign.stores", "requests", "sqlite3", "redis"})
+
 TABLE = (
     row("errcodes", WORLD),
     row("errors", WORLD),
     row("logs", "wxsign", WEB, NETWORK),
-    row("signing", WORLD),
     row("credentials", WORLD),
-    row("accounts", WORLD, "wxsign.config"),
-    row("wechat", WEB),
+    row("signing", WORLD),
+    row("accounts", CLOCKS, RANDOM, NETWORK, THREADS, SYSTEM, WEB, "click", "wxsign.settings"),
     row("stores", "wxsign.wechat", WEB, "requests"),
     row("broker", "wxsign.wechat", WEB, "requests", "sqlite3"),
-    row("addresses", CLOCKS, RANDOM, WEB, NETWORK),
-    row("options", WEB, NETWORK),
-    row("sources", "wxsign.broker", WEB, NETWORK),
-    row("config", "wxsign.broker", WEB, NETWORK),
-    row("metrics", WEB, "requests", "sqlite3"),
+    row("wechat", WEB, "wxsign.stores"),
+    row("settings", "wxsign.broker", WEB, NETWORK),
+    row("observers", WEB, "requests", "sqlite3"),
+    row("states", WORLD),
     row("service", WEB, "requests", "sqlite3"),
     row("diagnosis", WEB, "click"),
-    row("calls", "wxsign.stores", "wxsign.wechat", "requests", "flask", "sqlite3"),
-    row("answers", "wxsign.stores", "wxsign.wechat", "requests", "flask", "sqlite3"),
-    row("jsconfig", "wxsign.stores", "wxsign.wechat", "requests", "flask", "sqlite3"),
-    row("protected", "wxsign.stores", "wxsign.wechat", "requests", "flask", "sqlite3"),
-    row("api", "wxsign.stores", "wxsign.wechat", "requests", "sqlite3"),
-    row("facade", "wxsign.api", "wxsign.stores", "requests", "sqlite3"),
-    row("web", "requests", "sqlite3"),
+    row("http", CORE),
+    row("api", CORE),
+    row("web", CORE),
+    row("wsgi", CORE),
     row("sandbox", "requests"),
-    row("dev", "requests", "sqlite3"),
     row("serving", WEB, "requests", "sqlite3"),
-    row("wsgi", "requests", "sqlite3"),
+    row("commands", "requests", "sqlite3"),
     row("cli", "requests", "sqlite3"),
 )
 RANK = {entry.name: rank for rank, entry in enumerate(TABLE)}
 # Beside the settings: the language of a terminal, and the sockets that gunicorn or systemd handed on.
-ENVIRONMENT_READERS = {"config", "cli", "serving"}
+ENVIRONMENT_READERS = {"settings", "commands", "serving"}
 
 MAX_MODULE_LINES = 450
 MAX_FUNCTION_LINES = 60
@@ -120,7 +116,7 @@ def _imported_from(source: Source, node: ast.ImportFrom) -> set[str]:
         package = source.module if source.path.name == "__init__.py" else source.module.rpartition(".")[0]
         parents = package.split(".")
         base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
-    # `from wxsign import config` imports a module, `from wxsign.config import Settings` a name of one.
+    # `from wxsign import config` imports a module, `from wxsign.settings import Settings` a name of one.
     submodules = {f"{base}.{alias.name}" for alias in node.names} & MODULES
     return submodules or {base}
 
@@ -211,7 +207,18 @@ def test_no_module_is_named_after_nothing_in_particular(source):
     assert not re.search(r"util|helper|manager|misc|common", source.module)
 
 
-LIBRARY_FACE = {"errors", "errcodes", "signing", "accounts", "wechat", "logs", "config", "service", "api"}
+LIBRARY_FACE = {
+    "errors",
+    "errcodes",
+    "signing",
+    "accounts",
+    "wechat",
+    "logs",
+    "settings",
+    "service",
+    "states",
+    "api",
+}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +246,9 @@ def test_nothing_is_left_to_be_done_later(source):
         ("wxsign.stores.sqlite", "from .base import X", {"wxsign.stores.base"}),
         ("wxsign.stores.sqlite", "from ..errors import X", {"wxsign.errors"}),
         ("wxsign.stores.sqlite", "from wxsign import errors", {"wxsign.errors"}),
-        ("wxsign.signing", "if TYPE_CHECKING:\n    import time", {"time"}),
-        ("wxsign.signing", "def f():\n    from os import path", {"os"}),
-        ("wxsign.signing", "import urllib.request as r", {"urllib.request"}),
+        ("wxsign.errcodes", "if TYPE_CHECKING:\n    import time", {"time"}),
+        ("wxsign.errcodes", "def f():\n    from os import path", {"os"}),
+        ("wxsign.errcodes", "import urllib.request as r", {"urllib.request"}),
     ],
 )
 def test_the_reader_of_imports_sees_every_form_of_them(module, statement, expected):

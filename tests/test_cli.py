@@ -20,10 +20,12 @@ from at_sandbox import control, verdict
 from click.testing import CliRunner
 from running import accepts, ask, free_port, running
 
-from wxsign import cli, dev, sandbox, serving
-from wxsign.config import load_settings, sha256_of_key
-from wxsign.dev import DEV_CLIENT_KEY, DevServer, Plan
+from wxsign import cli, sandbox, serving
+from wxsign.accounts import sha256_of_key
+from wxsign.commands import asking, dev
+from wxsign.commands.dev import DEV_CLIENT_KEY, DevServer, Plan
 from wxsign.errors import ConfigError
+from wxsign.settings import load_settings
 from wxsign.signing import signature, string_to_sign
 from wxsign.stores import SqliteStore
 
@@ -272,10 +274,12 @@ def test_a_credential_that_failed_is_listed_with_the_code_of_its_failure():
 
     error = WeChatUnreachable("timeout", "/cgi-bin/token")
     assert (
-        cli._credential_line(CredentialState("jsapi", usable=False, error=error)) == "empty (wechat_timeout)"
+        asking._credential_line(CredentialState("jsapi", usable=False, error=error))
+        == "empty (wechat_timeout)"
     )
     assert (
-        cli._credential_line(CredentialState("jsapi", usable=True, expires_in_seconds=60)) == "usable, 60 s"
+        asking._credential_line(CredentialState("jsapi", usable=True, expires_in_seconds=60))
+        == "usable, 60 s"
     )
 
 

@@ -31,8 +31,8 @@ from fleet import (
 )
 from redis_servers import redis_cluster, redis_server, sentinel_group
 
-from wxsign import serving
-from wxsign.config import sha256_of_key
+from wxsign.accounts import sha256_of_key
+from wxsign.serving import launch
 
 WORKERS = 8
 BURST = 2000
@@ -62,7 +62,7 @@ class Pair:
         for name in ("a", "b"):
             (here / name).mkdir()
             socket = here / name / "wxsign.sock"
-            command = serving.command([f"unix:{socket}"], workers=WORKERS)
+            command = launch.command([f"unix:{socket}"], workers=WORKERS)
             self.fleets.append(Fleet(here / name, {**env, "WXSIGN_STORE": store}, command, WORKERS))
 
     def __enter__(self):

@@ -12,13 +12,13 @@ from machines_desk import Machines
 from service_desk import DEFAULT_APPID, DEFAULT_SECRET, PAGE
 
 from wxsign import cli
-from wxsign.accounts import DAILY_LIMITS
+from wxsign.accounts import DAILY_LIMITS, ApiClient, sha256_of_key
 from wxsign.broker.ledger import Ledger
 from wxsign.broker.schedule import china_midnight
-from wxsign.config import ApiClient, load_settings, sha256_of_key
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, CredentialUnavailable
 from wxsign.service import WxSign
+from wxsign.settings import load_settings
 from wxsign.stores import MemoryStore, SqliteStore
 from wxsign.web import create_app
 

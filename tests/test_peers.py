@@ -12,11 +12,11 @@ from broker_desk import TICKET, TOKEN, desks
 from service_desk import DEFAULT_APPID, DEFAULT_SECRET, PAGE, ServiceDesk
 
 from wxsign.accounts import HostRule, OfficialAccount
-from wxsign.config import Settings
 from wxsign.errors import CredentialUnavailable
 from wxsign.sandbox import serve
 from wxsign.sandbox.faults import Fault
 from wxsign.service import WxSign
+from wxsign.settings import Settings
 from wxsign.signing import canonical_url
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wxsign.config import load_settings
 from wxsign.errors import ConfigError
+from wxsign.settings import load_settings
 from wxsign.stores import open_store, redis_url
 from wxsign.stores.redis_causes import CAUSES, cause_of
 from wxsign.stores.redis_url import (

@@ -10,7 +10,6 @@ from service_desk import BOOT, DEFAULT_APPID, DEFAULT_SECRET, PAGE, START, Servi
 
 from wxsign.accounts import HostRule, OfficialAccount
 from wxsign.broker import Outcome, Surroundings
-from wxsign.config import Settings
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import (
     AccountRequired,
@@ -21,11 +20,12 @@ from wxsign.errors import (
     StoreUnavailable,
     UnknownAccount,
 )
-from wxsign.metrics import log_refresh
+from wxsign.observers.log import log_refresh
 from wxsign.sandbox import SandboxSettings, serve
 from wxsign.sandbox.faults import Fault
 from wxsign.sandbox.state import Sandbox
 from wxsign.service import WxSign
+from wxsign.settings import Settings
 from wxsign.stores import MemoryStore, SqliteStore
 from wxsign.stores.base import SCHEMA
 

@@ -19,6 +19,7 @@ from running import accepts, ask, free_port, gunicorn, running, wait_until
 
 from wxsign import serving
 from wxsign.errors import ConfigError
+from wxsign.serving import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,7 +249,7 @@ def activated(held: socket.socket, folder: Path) -> Iterator[None]:
     """Run gunicorn as systemd does for a socket that it holds: as descriptor 3, and naming the process."""
     prelude = (
         f"import os; os.dup2({held.fileno()}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()));"
-        "from wxsign.serving import command;"
+        "from wxsign.serving.launch import command;"
         "arguments = command(['unix:/nowhere/at/all'], workers=1)[:-1];"
         "os.execv(arguments[0], (*arguments, 'applications:app'))"
     )
@@ -277,7 +278,7 @@ def test_callers_of_a_socket_that_systemd_holds_wait_while_the_service_restarts(
 
 
 def test_the_command_names_every_address_and_the_door_of_the_wheel():
-    command = serving.command(["127.0.0.1:8000", "unix:/run/wxsign.sock"], workers=2, threads=3)
+    command = launch.command(["127.0.0.1:8000", "unix:/run/wxsign.sock"], workers=2, threads=3)
     assert command[0] == sys.executable
     assert command[-1] == "wxsign.wsgi:app"
     text = " ".join(command)
@@ -287,7 +288,7 @@ def test_the_command_names_every_address_and_the_door_of_the_wheel():
 def test_a_new_master_that_sigusr2_starts_can_import_all_of_python(folder):
     (folder / "importing.py").write_text("from http import HTTPStatus\nfrom applications import app\n")
     port = free_port()
-    command = [*serving.command([f"127.0.0.1:{port}"], workers=1)[:-1], "importing:app"]
+    command = [*launch.command([f"127.0.0.1:{port}"], workers=1)[:-1], "importing:app"]
     with running(command, lambda: accepts(port), log=folder / "out", cwd=folder) as old:
         server = Running(old, port, folder)
         wait_until(lambda: len(server.notes("start")) == 1)
@@ -305,7 +306,7 @@ def test_a_new_master_that_sigusr2_starts_can_import_all_of_python(folder):
 
 def test_without_gunicorn_s_script_its_module_is_started(monkeypatch):
     monkeypatch.setattr("sysconfig.get_path", lambda _: "/nowhere")
-    assert serving.command(["127.0.0.1:8000"])[:3] == (sys.executable, "-m", "gunicorn")
+    assert launch.command(["127.0.0.1:8000"])[:3] == (sys.executable, "-m", "gunicorn")
 
 
 @pytest.fixture
@@ -317,7 +318,7 @@ def executed(monkeypatch) -> list[tuple]:
 
 def test_memory_shared_by_several_workers_is_refused_with_the_remedy(executed):
     with pytest.raises(ConfigError) as refused:
-        serving.run([f"127.0.0.1:{free_port()}"], store="memory:", workers=4)
+        launch.run([f"127.0.0.1:{free_port()}"], store="memory:", workers=4)
     assert [problem.key for problem in refused.value.problems] == ["store"]
     assert "--workers 1" in str(refused.value)
     assert executed == []
@@ -325,15 +326,15 @@ def test_memory_shared_by_several_workers_is_refused_with_the_remedy(executed):
 
 def test_memory_for_one_worker_is_served(executed):
     address = f"127.0.0.1:{free_port()}"
-    serving.run([address], store="memory:", workers=1)
-    assert executed == [(sys.executable, serving.command([address], workers=1))]
+    launch.run([address], store="memory:", workers=1)
+    assert executed == [(sys.executable, launch.command([address], workers=1))]
 
 
 def test_an_address_that_is_taken_is_a_sentence(executed):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as refused:
-            serving.run([f"127.0.0.1:{port}", "127.0.0.1:99999"], store="sqlite:///var/wxsign.db")
+            launch.run([f"127.0.0.1:{port}", "127.0.0.1:99999"], store="sqlite:///var/wxsign.db")
     assert [problem.key for problem in refused.value.problems] == ["bind", "bind"]
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use." in str(refused.value)
     assert executed == []
@@ -342,10 +343,10 @@ def test_an_address_that_is_taken_is_a_sentence(executed):
 def test_an_address_that_systemd_holds_is_not_tried(executed, monkeypatch):
     monkeypatch.setenv("LISTEN_FDS", "1")
     with socket.create_server(("127.0.0.1", 0)) as held:
-        serving.run([f"127.0.0.1:{held.getsockname()[1]}"], store="sqlite:///var/wxsign.db")
+        launch.run([f"127.0.0.1:{held.getsockname()[1]}"], store="sqlite:///var/wxsign.db")
     assert len(executed) == 1
 
 
 def test_a_free_ipv6_address_is_served(executed):
-    serving.run(["[::1]:0"], store="sqlite:///var/wxsign.db")
+    launch.run(["[::1]:0"], store="sqlite:///var/wxsign.db")
     assert len(executed) == 1

@@ -247,7 +247,7 @@ def test_nothing_is_opened_before_the_first_use():
 
 
 def test_nobody_without_a_redis_url_imports_the_client():
-    code = "import sys, wxsign.service, wxsign.config; sys.exit('redis' in sys.modules)"
+    code = "import sys, wxsign.service, wxsign.settings; sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

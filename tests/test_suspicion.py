@@ -12,8 +12,8 @@ from machines_desk import Machines
 from service_desk import DEFAULT_APPID, DEFAULT_SECRET
 
 from wxsign import cli
+from wxsign.accounts import ApiClient, sha256_of_key
 from wxsign.broker.suspicion import inside_its_life
-from wxsign.config import ApiClient, sha256_of_key
 from wxsign.credentials import LONG_AGO, Credential, TokenEndpoint
 from wxsign.errors import WeChatBadAnswer, WeChatUnreachable
 from wxsign.sandbox.faults import Fault

@@ -39,9 +39,9 @@ def wheel_of(folder, schemas_ahead):
         source.mkdir(parents=True, exist_ok=True)
         copy(ROOT / part, source / part)
     if schemas_ahead:
-        edit(source / "wxsign/stores/base.py", r"^SCHEMA = \d+$", f"SCHEMA = {SCHEMA + schemas_ahead}")
+        edit(source / "wxsign/stores/base.py", r"^SCHEMA: Final = \d+$", f"SCHEMA: Final = {SCHEMA + schemas_ahead}")
         edit(
-            source / "wxsign/credentials.py",
+            source / "wxsign/credentials/values.py",
             r'^    rejected_digest: str = ""$',
             r'\g<0>\n    added: str = "new"',
         )

@@ -10,11 +10,14 @@ import pytest
 from at_sandbox import SECRET, control, service_at, settings_at, wechat
 from running import wait_until
 
-from wxsign import answers, errcodes, errors, options, protected, signing, web
+from wxsign import errcodes, errors
 from wxsign.accounts import LOOPBACK
-from wxsign.calls import MAX_BODY_BYTES
-from wxsign.options import DEFAULT_API_BASE
+from wxsign.http import answers, pages, protected
+from wxsign.http.calls import MAX_BODY_BYTES
 from wxsign.service import WxSign
+from wxsign.settings import table
+from wxsign.settings.table import DEFAULT_API_BASE
+from wxsign.signing import urls, warnings
 from wxsign.web import DevMode, create_app
 
 ROOT = Path(__file__).parent.parent
@@ -241,9 +244,9 @@ def test_every_static_file_has_a_media_type_of_our_own_table(client):
 
 def test_static_files_and_templates_are_found_inside_an_installed_package(monkeypatch, tmp_path):
     (tmp_path / "wxsign" / "static").mkdir(parents=True)
-    monkeypatch.setattr(web, "__file__", str(tmp_path / "wxsign" / "web.py"))
-    assert web._assets("static") == tmp_path / "wxsign" / "static"
-    assert web._assets("templates") == tmp_path / "templates"
+    monkeypatch.setattr(pages, "__file__", str(tmp_path / "wxsign" / "http" / "pages.py"))
+    assert pages.assets("static") == tmp_path / "wxsign" / "static"
+    assert pages.assets("templates") == tmp_path / "templates"
 
 
 def qr_of(response):
@@ -255,7 +258,7 @@ def test_the_qr_code_is_of_the_public_url_where_there_is_one():
     client = client_with(public_url="https://wx.example.com/wx")
     for host in ("wx.example.com", "evil.test"):
         response = client.get("/demo", headers={"Host": host})
-        assert qr_of(response) == str(web.qr_svg("https://wx.example.com/wx/demo"))
+        assert qr_of(response) == str(pages.qr_svg("https://wx.example.com/wx/demo"))
         assert "evil.test" not in response.text
 
 
@@ -272,7 +275,7 @@ def test_the_qr_code_is_of_the_public_url_where_there_is_one():
 )
 def test_without_a_public_url_the_qr_code_is_of_allowed_hosts_only(client, host, shown):
     response = client.get("/demo", headers={"Host": host})
-    assert (qr_of(response) == str(web.qr_svg(f"http://{host}/demo"))) is shown
+    assert (qr_of(response) == str(pages.qr_svg(f"http://{host}/demo"))) is shown
     assert (qr_of(response) is not None) is shown
     assert "evil.test" not in response.text
 
@@ -330,15 +333,15 @@ def test_dev_mode_puts_the_bridge_on_the_demo_page_and_into_the_policy(service):
 
 def test_dev_mode_in_a_network_shows_the_qr_code_of_that_address(service):
     response = create_app(service, dev=DevMode(BRIDGE, "http://192.0.2.7:8000")).test_client().get("/demo")
-    assert qr_of(response) == str(web.qr_svg("http://192.0.2.7:8000/demo"))
+    assert qr_of(response) == str(pages.qr_svg("http://192.0.2.7:8000/demo"))
 
 
 def test_no_setting_switches_dev_mode_on(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in options.known_variables():
+    for name in table.known_variables():
         monkeypatch.delenv(name, raising=False)
-    for row in options.SETTINGS:
-        if row.kind is options.Kind.BOOLEAN and row.env:
+    for row in table.SETTINGS:
+        if row.kind is table.Kind.BOOLEAN and row.env:
             monkeypatch.setenv(row.env, "true")
     extra = {
         "DEV": "1",
@@ -380,12 +383,10 @@ def test_every_route_is_documented(service):
 
 
 def our_codes():
-    codes = set(signing._REFUSALS) | {row.code for row in errcodes.ERRCODES.values()}
+    codes = set(urls._REFUSALS) | {row.code for row in errcodes.ERRCODES.values()}
     codes |= {errcodes.entry_for(1, token_endpoint=False).code}
-    source = "".join(
-        (ROOT / f"wxsign/{name}.py").read_text("utf-8")
-        for name in ("errors", "answers", "calls", "jsconfig", "protected")
-    )
+    files = (ROOT / "wxsign/errors.py", *(ROOT / "wxsign/http").glob("*.py"))
+    source = "".join(file.read_text("utf-8") for file in files)
     codes |= set(re.findall(r'(?:BadRequest|super\(\).__init__)\(\s*"([a-z_]+)"', source))
     codes |= {
         f"wechat_{reason}"
@@ -404,7 +405,7 @@ def test_every_code_that_an_answer_may_carry_is_documented_where_the_answer_says
 
 def test_every_warning_and_scope_is_documented():
     text = documented()
-    warnings = [value.code for value in vars(signing).values() if isinstance(value, signing.SigningWarning)]
-    assert len(warnings) >= 7
-    assert [code for code in warnings if f"`{code}`" not in text] == []
+    codes = [value.code for value in vars(warnings).values() if isinstance(value, warnings.SigningWarning)]
+    assert len(codes) >= 7
+    assert [code for code in codes if f"`{code}`" not in text] == []
     assert all(f"`{operation.scope}`" in text for operation in protected.OPERATIONS if operation.scope)

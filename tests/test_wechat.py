@@ -754,7 +754,7 @@ def test_over_tls_with_a_ca_of_ones_own_everything_is_as_without(
     raw_server, tls, certificate, monkeypatch, behave, expected
 ):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate / "cert.pem"))
-    monkeypatch.setattr("wxsign.wechat._is_loopback", lambda _base: False)
+    monkeypatch.setattr("wxsign.wechat.exchange._is_loopback", lambda _base: False)
     server = raw_server(behave, tls=tls)
     started = time.monotonic()
     if expected == TOKEN:

@@ -1,58 +1,8 @@
-"""The HTTP API as a Flask blueprint, to be mounted in any application; `jsconfig` and `protected` have what it answers.
+"""The door of the HTTP API for an existing Flask application.
 
 app.register_blueprint(wxsign.api.blueprint(WxSign.from_env()), url_prefix="/wx")
 """
 
-from __future__ import annotations
+from wxsign.http.blueprint import blueprint
 
-from typing import TYPE_CHECKING, Final
-
-from flask import Blueprint, Response, request
-from werkzeug.datastructures import Headers
-
-from wxsign.calls import call_of
-from wxsign.jsconfig import JSCONFIG_PATH, answer_jsconfig
-from wxsign.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from wxsign.answers import Answer
-    from wxsign.service import WxSign
-
-# Every method comes to us, so that a wrong one is answered in our error shape wherever the blueprint is mounted.
-_ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
-    """Return `/jsconfig` and `/api/v1/…` for an existing Flask application. The rest of that application is left alone."""
-    routes = Blueprint(name, __name__)
-    _add(
-        routes,
-        JSCONFIG_PATH,
-        "jsconfig",
-        lambda: response_of(answer_jsconfig(service, call_of(request.environ))),
-    )
-    gate = Gate(service.settings.clients)
-    for operation in OPERATIONS:
-        endpoint = operation.answer.__name__.strip("_")
-        _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation))
-    return routes
-
-
-def _view(service: WxSign, gate: Gate, operation: Operation) -> Callable[..., Response]:
-    def view(account: str = "") -> Response:
-        return response_of(answer_protected(service, gate, operation, call_of(request.environ), account))
-
-    return view
-
-
-def _add(routes: Blueprint, path: str, endpoint: str, view: Callable[..., Response]) -> None:
-    routes.add_url_rule(path, endpoint, view, methods=_ALL_METHODS, provide_automatic_options=False)
-
-
-def response_of(answer: Answer) -> Response:
-    """Return an answer as Flask's response, with its headers and no others."""
-    response = Response(answer.body, answer.status)
-    response.headers = Headers(answer.headers)
-    return response
+__all__ = ["blueprint"]

@@ -6,125 +6,27 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wxsign.accounts import AccountRegistry, OfficialAccount
 from wxsign.broker import CredentialBroker, Outcome, Result, Surroundings
-from wxsign.config import Settings, load_settings
-from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint, digest, policy_for, told_expiry
-from wxsign.errors import CredentialUnavailable, WxSignError
-from wxsign.metrics import log_refresh
+from wxsign.credentials import CredentialKey, CredentialKind, policy_for, told_expiry
+from wxsign.errors import CredentialUnavailable
+from wxsign.observers.log import log_refresh
+from wxsign.settings import Settings, load_settings
 from wxsign.signing import JSConfig, parse_page_url, sign
+from wxsign.states import AccountState, CredentialState, Readiness, TicketAnswer, TokenAnswer
 from wxsign.stores import CredentialStore, MachineStore, open_store
-from wxsign.wechat import Granted, WeChatClient
+from wxsign.wechat import WeChatClient
+from wxsign.wechat.upstream import WeChatUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from wxsign.broker import Held, Observer, Spending, Theft
+    from wxsign.broker import Held, Observer
 
 RECHECK_SECONDS = 60
 NEAR_CACHE_MINIMUM = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """An access_token for another system of the owner. Times are seconds; `expires_at` counts from the epoch.
-
-    Ask again after `recheck_after_seconds`: the token may be replaced before it expires. `verified` says that the very
-    token reported as rejected was tried, and lives.
-    """
-
-    value: str = field(repr=False)
-    expires_in_seconds: int
-    expires_at: int
-    recheck_after_seconds: int
-    verified: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TicketAnswer:
-    """A jsapi_ticket for another system of the owner. Times are seconds; `expires_at` counts from the epoch.
-
-    The expiry is the earliest possible one: WeChat does not say how old a ticket is.
-    """
-
-    value: str = field(repr=False)
-    expires_in_seconds: int
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialState:
-    """One credential as an operator may see it: no value. Times are seconds from now, None where nothing is held."""
-
-    kind: str
-    usable: bool
-    expires_in_seconds: int | None = None
-    refresh_in_seconds: int | None = None
-    version: int | None = None
-    error: WxSignError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """An account and its credentials, without any value."""
-
-    name: str
-    app_id: str
-    kind: str
-    token_endpoint: str
-    in_use: bool
-    credentials: tuple[CredentialState, ...]
-    theft: Theft | None = None
-    spending: tuple[Spending, ...] = ()
-
-    @property
-    def serving(self) -> bool:
-        """Whether all of its credentials are usable."""
-        return all(credential.usable for credential in self.credentials)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The codes of what is wrong with it now."""
-        codes = [state.error.code for state in self.credentials if state.error]
-        return tuple(dict.fromkeys([*codes, *(["token_taken"] if self.theft else [])]))
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether this process can serve; `state` is `ready`, `degraded` or `unready`, `problems` are codes."""
-
-    ready: bool
-    state: str
-    problems: tuple[str, ...]
-
-
-class _Upstream:
-    """WeChat for the broker: looks the AppSecret up where the call is made, and nowhere else."""
-
-    def __init__(self, client: WeChatClient, registry: AccountRegistry) -> None:
-        self._client = client
-        self._registry = registry
-
-    def fetch(self, key: CredentialKey, *, access_token: str | None, force: bool, attempt: int) -> Granted:
-        if not key.is_token:
-            return self._client.ticket(access_token or "", str(key.kind), attempt=attempt)
-        account = self._registry.get(key.app_id)
-        if key.endpoint is TokenEndpoint.CLASSIC:
-            return self._client.classic_token(account.app_id, account.app_secret, attempt=attempt)
-        return self._client.stable_token(
-            account.app_id, account.app_secret, force_refresh=force, attempt=attempt
-        )
-
-    def probe(self, key: CredentialKey, access_token: str, *, attempt: int) -> None:
-        del key
-        self._client.get_api_domain_ip(access_token, attempt=attempt)
-
-    def secret_fingerprint(self, key: CredentialKey) -> str:
-        account = self._registry.get(key.app_id)
-        return digest(f"{account.app_id}:{account.app_secret}")[:16]
 
 
 def _this_machine() -> Surroundings:
@@ -151,7 +53,7 @@ class WxSign:
     ) -> None:
         self.settings = settings
         self.registry = AccountRegistry(settings.accounts)
-        self._upstream = _Upstream(client or WeChatClient(settings.api_base), self.registry)
+        self._upstream = WeChatUpstream(client or WeChatClient(settings.api_base), self.registry)
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time

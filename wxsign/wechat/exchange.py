@@ -1,7 +1,7 @@
-"""The only code that speaks to WeChat: one method an endpoint, one HTTP request a call, one deadline for all of it.
+"""One HTTP request, and one deadline for all of it.
 
-The caller owns retries; `attempt` picks the host. Every failure comes out as a `WeChatError` that carries neither the URL
-nor the exception of the HTTP library, because both hold the AppSecret or a token.
+Every failure comes out as a `WeChatError` that carries neither the URL nor the exception of the HTTP library, because both
+hold the AppSecret or a token.
 """
 
 from __future__ import annotations
@@ -25,117 +25,22 @@ from requests.adapters import HTTPAdapter
 
 from wxsign import __version__
 from wxsign.errors import WeChatBadAnswer, WeChatError, WeChatRefused, WeChatUnreachable
-from wxsign.logs import redact_http_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wxsign.errors import UnreachableReason
-
-DEFAULT_API_BASE: Final = "https://api.weixin.qq.com"
-BACKUP_API_BASE: Final = "https://api2.weixin.qq.com"
-"""Disaster recovery, for when the first cannot be reached. Source: doc/service/Basic_Information."""
-
-DEADLINE_SECONDS: Final = 4.0
-CONNECT_TIMEOUT_SECONDS: Final = 2.0
 MAX_BODY_BYTES: Final = 64 * 1024
-MAX_LIFE_SECONDS: Final = 86_400
 
 _CHUNK_BYTES: Final = 8 * 1024
 _MAX_ERRMSG_CHARACTERS: Final = 500
-# Tencent asks for room for 512 characters; a value with a blank or a line break in it is none of WeChat's.
-_VALUE: Final = re.compile(r"[\x21-\x7e]{1,2048}")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """A token or ticket, and how many seconds WeChat says it lives. (For tickets it always says 7200.)"""
+class Request:
+    """What to ask, without the host."""
 
-    value: str = field(repr=False)
-    expires_in_seconds: int
-
-
-class WeChatClient:
-    """Fetches tokens and tickets.
-
-    Args:
-        api_base: replaces WeChat's hosts (a sandbox, an egress proxy); then no other host is ever asked.
-        deadline_seconds: a call has ended after this time, whatever the other side does: resolving, connecting, TLS,
-            headers and body included.
-        connect_timeout_seconds: for each address of the host.
-
-    Every method makes exactly one request and raises WeChatRefused, WeChatUnreachable or WeChatBadAnswer. Nothing is shared
-    between calls, so an instance may be used from any thread and across a fork.
-    """
-
-    def __init__(
-        self,
-        api_base: str = DEFAULT_API_BASE,
-        *,
-        deadline_seconds: float = DEADLINE_SECONDS,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-    ) -> None:
-        base = api_base.rstrip("/")
-        self.hosts = (base, BACKUP_API_BASE) if base == DEFAULT_API_BASE else (base,)
-        self._deadline_seconds = deadline_seconds
-        self._timeout = (min(connect_timeout_seconds, deadline_seconds), deadline_seconds)
-        redact_http_library()
-
-    def stable_token(
-        self, app_id: str, secret: str, *, force_refresh: bool = False, attempt: int = 0
-    ) -> Granted:
-        """Fetch a stable access_token: the same one with the remaining seconds, until its last 5 minutes.
-
-        `force_refresh` kills the current token at once; WeChat allows it 20 times a day, at least 30 s apart.
-        Source: doc/service/api/base/api_getstableaccesstoken.html.
-        """
-        body = {
-            "grant_type": "client_credential",
-            "appid": app_id,
-            "secret": secret,
-            "force_refresh": force_refresh,
-        }
-        answer = self._call(_Request("POST", "/cgi-bin/stable_token", secret, body=body), attempt)
-        return _granted(answer, "access_token", "/cgi-bin/stable_token")
-
-    def classic_token(self, app_id: str, secret: str, *, attempt: int = 0) -> Granted:
-        """Fetch a new classic access_token; the one before lives 5 minutes more. 2000 calls a day.
-
-        Source: doc/oplatform/developers/dev/AccessToken.html.
-        """
-        query = {"grant_type": "client_credential", "appid": app_id, "secret": secret}
-        answer = self._call(_Request("GET", "/cgi-bin/token", secret, query=query), attempt)
-        return _granted(answer, "access_token", "/cgi-bin/token")
-
-    def ticket(self, access_token: str, ticket_type: str = "jsapi", *, attempt: int = 0) -> Granted:
-        """Fetch the current ticket: inside its life the same one, with `expires_in` 7200 whatever its age.
-
-        Source: doc/service/api/invoice/auth/api_getticket.html.
-        """
-        query = {"access_token": access_token, "type": ticket_type}
-        answer = self._call(_Request("GET", "/cgi-bin/ticket/getticket", access_token, query=query), attempt)
-        return _granted(answer, "ticket", "/cgi-bin/ticket/getticket")
-
-    def get_api_domain_ip(self, access_token: str, *, attempt: int = 0) -> tuple[str, ...]:
-        """Fetch the addresses of WeChat's API. It changes nothing and is cheap, so it tells whether a token is alive."""
-        endpoint = "/cgi-bin/get_api_domain_ip"
-        answer = self._call(
-            _Request("GET", endpoint, access_token, query={"access_token": access_token}), attempt
-        )
-        addresses = answer.get("ip_list")
-        if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
-            raise WeChatBadAnswer("bad_value", endpoint)
-        return tuple(addresses)
-
-    def _call(self, request: _Request, attempt: int) -> dict[str, Any]:
-        base = self.hosts[attempt % len(self.hosts)]
-        exchange = _Exchange(request, base, self._timeout)
-        return _checked(exchange.answer_within(self._deadline_seconds), request)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
     method: str
     endpoint: str
     secret: str = field(repr=False)  # scrubbed from WeChat's errmsg, should it ever be echoed there
@@ -146,7 +51,7 @@ class _Request:
 # ------------------------------------------------------------------------------------------- one request
 
 
-class _Exchange:
+class Exchange:
     """One request in a thread of its own, so that its deadline holds.
 
     Timeouts of the HTTP library bound one read or one address, and nothing bounds a resolver: a body, a header or a TLS
@@ -154,7 +59,7 @@ class _Exchange:
     connection is shut down, which ends the thread; one that is still resolving ends before it sends anything.
     """
 
-    def __init__(self, request: _Request, base: str, timeout: tuple[float, float]) -> None:
+    def __init__(self, request: Request, base: str, timeout: tuple[float, float]) -> None:
         self._request = request
         self._base = base
         self._timeout = timeout
@@ -348,7 +253,7 @@ def _chain(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
 # ------------------------------------------------------------------------------------------- what came back
 
 
-def _checked(body: bytes, request: _Request) -> dict[str, Any]:
+def checked(body: bytes, request: Request) -> dict[str, Any]:
     """Return the answer's object; its Content-Type does not matter.
 
     Raises:
@@ -378,12 +283,3 @@ def _errmsg(answer: Mapping[str, object], secret: str) -> str:
     errmsg = answer.get("errmsg")
     text = errmsg if isinstance(errmsg, str) else ""
     return _UNPRINTABLE.sub(" ", text.replace(secret, "***"))[:_MAX_ERRMSG_CHARACTERS].strip()
-
-
-def _granted(answer: Mapping[str, object], name: str, endpoint: str) -> Granted:
-    value, life = answer.get(name), answer.get("expires_in")
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise WeChatBadAnswer("bad_value", endpoint)
-    if type(life) is not int or not 1 <= life <= MAX_LIFE_SECONDS:
-        raise WeChatBadAnswer("bad_value", endpoint)
-    return Granted(value, life)

@@ -1,42 +1,48 @@
 """What the settings mean: `load_settings` turns the environment and the TOML file into frozen `Settings`.
 
 All problems are gathered and raised together as one `ConfigError`, each with its key and the remedy. Nothing here speaks
-to the network or opens the store. `options` has the table of settings, `sources` reads their raw values.
+to the network or opens the store. `table` has the settings, `sources` reads their raw values.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import logging
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wxsign import addresses
 from wxsign.accounts import DAILY_LIMITS, HostRule, OfficialAccount
+from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, Network, sha256_of_key
 from wxsign.credentials import TokenEndpoint
-from wxsign.errors import ConfigError, Problem, Text
-from wxsign.options import (
+from wxsign.errors import ConfigError, Text
+from wxsign.settings import addresses
+from wxsign.settings.sources import (
+    Notes,
+    Table,
+    check_sections,
+    check_variables,
+    nearest,
+    read_document,
+    read_tables,
+)
+from wxsign.settings.table import (
     CLIENT_KEY_MIN_CHARACTERS,
     DEFAULT_API_BASE,
     DEFAULT_CONFIG,
     DEFAULT_STORE,
-    SCOPES,
     Section,
 )
+from wxsign.settings.values import Settings
 from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
-from wxsign.sources import Notes, Table, check_sections, check_variables, nearest, read_document, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
 logger = logging.getLogger("wxsign.config")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,63}")
@@ -44,49 +50,6 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LATER_KINDS: Final = ("miniprogram", "wecom")
 _MAX_PROXIES: Final = 10
-DEFAULT_SCOPES: Final = frozenset(SCOPES) - {"admin"}
-
-
-@dataclass(frozen=True, slots=True)
-class ApiClient:
-    """A client of the protected API: only hashes of its keys are kept. `accounts=None` means all of them."""
-
-    name: str
-    key_sha256: tuple[str, ...] = field(repr=False)
-    scopes: frozenset[str] = DEFAULT_SCOPES
-    accounts: frozenset[str] | None = None
-    allow_from: tuple[Network, ...] = ()
-
-    def may_use(self, account_name: str) -> bool:
-        """Whether this client may read the account of that name."""
-        return self.accounts is None or account_name in self.accounts
-
-    def may_call_from(self, address: str) -> bool:
-        """Whether this client may call from that address; one that cannot be read is refused where a list is kept."""
-        if not self.allow_from:
-            return True
-        try:
-            caller = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        caller = getattr(caller, "ipv4_mapped", None) or caller
-        return any(caller in network for network in self.allow_from)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that was configured, checked and typed. `store` is a URL with an absolute path."""
-
-    accounts: tuple[OfficialAccount, ...]
-    clients: tuple[ApiClient, ...] = ()
-    store: str = field(default=DEFAULT_STORE, repr=False)
-    public_url: str | None = None
-    trusted_proxies: int = 0
-    pages: bool = True
-    refresh: bool = True
-    api_base: str = DEFAULT_API_BASE
-    config_path: Path | None = None
-    warnings: tuple[Problem, ...] = ()
 
 
 def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -106,11 +69,6 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
     if notes.problems:
         raise ConfigError(notes.problems)
     return replace(settings, warnings=tuple(notes.warnings))
-
-
-def sha256_of_key(key: str) -> str:
-    """Return the form in which client keys are kept. They are long and random: a slow hash would gain nothing."""
-    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 def _config_path(path: str | Path | None, environ: Mapping[str, str], notes: Notes) -> Path | None:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from wxsign.answers import (
+from wxsign.errors import BadRequest, InvalidUrl, Text
+from wxsign.http.answers import (
     ANY_ORIGIN,
     EXPOSED,
     VARY_ORIGIN,
@@ -23,8 +24,7 @@ from wxsign.answers import (
     json_answer,
     unexpected,
 )
-from wxsign.calls import FORM, JSON, Call, call_of, json_pairs, text_of
-from wxsign.errors import BadRequest, InvalidUrl, Text
+from wxsign.http.calls import FORM, JSON, Call, call_of, json_pairs, text_of
 from wxsign.signing import parse_page_url, query_warning
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from wxsign.errors import Problem, Text
 from wxsign.logs import protect
-from wxsign.options import (
+from wxsign.settings.table import (
     KUBERNETES_VARIABLE,
     Kind,
     Section,

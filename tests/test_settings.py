@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from wxsign import addresses, options, wechat
-from wxsign.config import DEFAULT_SCOPES, Settings, load_settings, sha256_of_key
+from wxsign import wechat
+from wxsign.accounts import DEFAULT_SCOPES, sha256_of_key
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError
 from wxsign.logs import JsonFormatter, redact
+from wxsign.settings import Settings, addresses, load_settings, table
 from wxsign.signing import JS_API_LIST, parse_page_url
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def test_one_account_comes_from_the_environment_alone():
 
 
 def test_the_default_api_base_is_the_one_of_the_wechat_client():
-    assert load(ONE).api_base == options.DEFAULT_API_BASE == wechat.DEFAULT_API_BASE
+    assert load(ONE).api_base == table.DEFAULT_API_BASE == wechat.DEFAULT_API_BASE
 
 
 def test_every_variable_of_the_table_is_read():
@@ -408,7 +409,7 @@ def test_an_unknown_variable_is_a_warning_that_suggests_the_nearest_name(caplog)
 )  # fmt: skip
 def test_what_kubernetes_injects_is_passed_over(name):
     assert load(ONE | {name: "tcp://10.0.0.1:8000"}).warnings == ()
-    assert not any(row.env == name for row in options.SETTINGS)
+    assert not any(row.env == name for row in table.SETTINGS)
 
 
 def test_no_secret_stands_in_a_repr_and_keys_are_kept_as_hashes_only():
@@ -452,10 +453,10 @@ def test_a_key_of_the_environment_replaces_those_of_the_file():
 
 def test_the_configuration_page_is_the_one_printed_from_the_table():
     printed = subprocess.run(
-        [sys.executable, "-m", "wxsign.options"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-m", "wxsign.settings.table"], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == printed
-    assert all(name in printed for row in options.SETTINGS for name in (*row.variables, *row.keys))
+    assert all(name in printed for row in table.SETTINGS for name in (*row.variables, *row.keys))
 
 
 def test_the_example_file_is_a_configuration_that_loads():
@@ -470,5 +471,5 @@ def test_the_example_file_is_a_configuration_that_loads():
 def test_the_example_environment_names_known_variables_only():
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     names = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
-    assert names <= options.known_variables()
+    assert names <= table.known_variables()
     assert {"WXSIGN_APPID", "WXSIGN_SECRET_FILE", "WXSIGN_ALLOWED_HOSTS"} <= names

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from wxsign import sandbox
-from wxsign.accounts import LOOPBACK, HostRule, OfficialAccount
-from wxsign.config import ApiClient, Settings, sha256_of_key
+from wxsign.accounts import LOOPBACK, ApiClient, HostRule, OfficialAccount, sha256_of_key
 from wxsign.errors import ConfigError, Problem, Text
 from wxsign.service import WxSign
+from wxsign.settings import Settings
 from wxsign.web import DevMode, create_app
 
 if TYPE_CHECKING:

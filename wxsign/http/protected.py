@@ -11,7 +11,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from wxsign.answers import (
+from wxsign.accounts import sha256_of_key
+from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
+from wxsign.http.answers import (
     Answer,
     BodyTooLargeError,
     MethodNotAllowedError,
@@ -20,18 +22,17 @@ from wxsign.answers import (
     json_answer,
     unexpected,
 )
-from wxsign.calls import JSON, json_pairs, text_of
-from wxsign.config import sha256_of_key
-from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
+from wxsign.http.calls import JSON, json_pairs, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from wxsign.accounts import ApiClient
     from wxsign.broker import Theft
-    from wxsign.calls import Call
-    from wxsign.config import ApiClient
     from wxsign.errors import WxSignError
-    from wxsign.service import AccountState, CredentialState, TokenAnswer, WxSign
+    from wxsign.http.calls import Call
+    from wxsign.service import WxSign
+    from wxsign.states import AccountState, CredentialState, TokenAnswer
 
 logger = logging.getLogger("wxsign.api")
 

@@ -1,6 +1,6 @@
 """The one table of all settings: name, environment variable, TOML key, default and what it is for, in English and Chinese.
 
-`config` reads by it, `docs/configuration.md` is printed from it (`python -m wxsign.options`), and a test holds the two together.
+`config` reads by it, `docs/configuration.md` is printed from it (`python -m wxsign.settings.table`), and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 DEFAULT_API_BASE = "https://api.weixin.qq.com"
 DEFAULT_STORE = "sqlite:///var/wxsign.db"
 DEFAULT_CONFIG = "wxsign.toml"
-SCOPES = ("token:read", "token:refresh", "ticket:read", "admin")
 CLIENT_KEY_MIN_CHARACTERS = 32
 
 # Kubernetes injects these for a service called "wxsign" or "wxsign-…"; no setting has such a name.
@@ -376,7 +375,7 @@ _TITLES = {
 _HEAD = """\
 # Configuration · 配置
 
-<!-- Printed by `python -m wxsign.options`; edit wxsign/options.py instead. -->
+<!-- Printed by `python -m wxsign.settings.table`; edit wxsign/settings/table.py instead. -->
 
 One account needs nothing but environment variables:
 

@@ -1,0 +1,19 @@
+"""Who may sign for which hosts, and who may ask with which keys."""
+
+from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, sha256_of_key
+from wxsign.accounts.hosts import LOOPBACK, HostRule
+from wxsign.accounts.official import DAILY_LIMITS, OfficialAccount
+from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
+
+__all__ = [
+    "DAILY_LIMITS",
+    "DEFAULT_ACCOUNT",
+    "DEFAULT_SCOPES",
+    "LOOPBACK",
+    "SCOPES",
+    "AccountRegistry",
+    "ApiClient",
+    "HostRule",
+    "OfficialAccount",
+    "sha256_of_key",
+]

@@ -1,0 +1,43 @@
+"""Clients of the protected API: with which keys, for which accounts, from where."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Final
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+SCOPES: Final = ("token:read", "token:refresh", "ticket:read", "admin")
+DEFAULT_SCOPES: Final = frozenset(SCOPES) - {"admin"}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiClient:
+    """A client of the protected API: only hashes of its keys are kept. `accounts=None` means all of them."""
+
+    name: str
+    key_sha256: tuple[str, ...] = field(repr=False)
+    scopes: frozenset[str] = DEFAULT_SCOPES
+    accounts: frozenset[str] | None = None
+    allow_from: tuple[Network, ...] = ()
+
+    def may_use(self, account_name: str) -> bool:
+        """Whether this client may read the account of that name."""
+        return self.accounts is None or account_name in self.accounts
+
+    def may_call_from(self, address: str) -> bool:
+        """Whether this client may call from that address; one that cannot be read is refused where a list is kept."""
+        if not self.allow_from:
+            return True
+        try:
+            caller = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        caller = getattr(caller, "ipv4_mapped", None) or caller
+        return any(caller in network for network in self.allow_from)
+
+
+def sha256_of_key(key: str) -> str:
+    """Return the form in which client keys are kept. They are long and random: a slow hash would gain nothing."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()

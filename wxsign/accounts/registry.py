@@ -1,0 +1,80 @@
+"""All accounts of a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wxsign.accounts.hosts import LOOPBACK
+from wxsign.errors import AccountRequired, HostNotAllowed, UnknownAccount
+from wxsign.signing import DEFAULT_PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wxsign.accounts.official import OfficialAccount
+    from wxsign.signing import PageUrl
+
+DEFAULT_ACCOUNT: Final = "default"
+
+
+class AccountRegistry:
+    """All accounts of a service, found by name, by AppID or by a page's host."""
+
+    def __init__(self, accounts: Iterable[OfficialAccount]) -> None:
+        self._accounts = tuple(accounts)
+        by_app_id = {account.app_id: account for account in self._accounts}
+        self._by_name = by_app_id | {account.name: account for account in self._accounts}
+        self._by_host, self._by_pattern = _index(self._accounts)
+
+    def __iter__(self) -> Iterator[OfficialAccount]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def get(self, name_or_app_id: str) -> OfficialAccount:
+        """Return an account by its name or AppID. Raises UnknownAccount."""
+        try:
+            return self._by_name[name_or_app_id]
+        except KeyError:
+            raise UnknownAccount(name_or_app_id) from None
+
+    def for_page(self, page: PageUrl, wanted: str | None = None) -> OfficialAccount:
+        """Return the account that signs a page: the wanted one, else the only one that lists the host, else `default`.
+
+        Raises:
+            UnknownAccount: `wanted` names none.
+            AccountRequired: nothing was wanted and none, or several, come into question.
+            HostNotAllowed: the account may not sign for the page's host.
+        """
+        account = self.get(wanted) if wanted else self._by_page(page)
+        if account.may_sign(page):
+            return account
+        if not account.allowed_hosts:
+            raise HostNotAllowed(None)
+        raise HostNotAllowed(
+            page.host if page.port == DEFAULT_PORTS[page.scheme] else f"{page.host}:{page.port}"
+        )
+
+    def _by_page(self, page: PageUrl) -> OfficialAccount:
+        candidates = [*self._by_host.get(page.host, ()), *self._by_pattern]
+        claiming = {account.name: account for account in candidates if account.may_sign(page)}
+        choice = tuple(claiming.values()) or self._accounts
+        for account in choice:
+            if len(choice) == 1 or account.name == DEFAULT_ACCOUNT:
+                return account
+        raise AccountRequired
+
+
+def _index(
+    accounts: tuple[OfficialAccount, ...],
+) -> tuple[dict[str, list[OfficialAccount]], tuple[OfficialAccount, ...]]:
+    """Sort accounts by the exact hosts they list; those with patterns have to be asked one by one."""
+    exact: dict[str, list[OfficialAccount]] = {}
+    patterned = []
+    for account in accounts:
+        for rule in account.allowed_hosts:
+            exact.setdefault(rule.host, []).append(account)
+        if any(rule.subdomains or rule is LOOPBACK for rule in account.allowed_hosts):
+            patterned.append(account)
+    return exact, tuple(patterned)

@@ -1,0 +1,145 @@
+"""The start and demo pages, and the files that they and other sites load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import segno
+from flask import Blueprint, Response, render_template, request
+from markupsafe import Markup
+from werkzeug.security import safe_join
+
+from wxsign import __version__
+from wxsign.errors import InvalidUrl, UnknownAccount
+from wxsign.http.answers import (
+    NotFoundError,
+)
+from wxsign.http.calls import language_of
+from wxsign.http.jsconfig import JSCONFIG_PATH
+from wxsign.http.policy import dev_mode, the_service
+from wxsign.settings.addresses import is_loopback
+from wxsign.settings.table import DEFAULT_API_BASE
+from wxsign.signing import parse_page_url
+
+_STATIC_SECONDS: Final = 3600
+# By our own table: the system's may know .js by another name, and .ts as a video.
+_MEDIA_TYPES: Final = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".mts": "text/plain",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".ts": "text/plain",
+}
+
+
+def assets(folder: str) -> Path:
+    """The folder inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def static_routes() -> Blueprint:
+    """The files."""
+    routes = Blueprint("files", __name__)
+    routes.add_url_rule("/static/<path:name>", view_func=static)
+    return routes
+
+
+def page_routes() -> Blueprint:
+    """The pages."""
+    routes = Blueprint("pages", __name__)
+    routes.add_url_rule("/", view_func=index)
+    routes.add_url_rule("/demo", view_func=demo)
+    return routes
+
+
+def static(name: str) -> Response:
+    """Serve a file; the client script is there for pages of other origins."""
+    path = safe_join(str(assets("static")), name)
+    if path is None or not Path(path).is_file():
+        raise NotFoundError
+    response = Response(Path(path).read_bytes(), mimetype=_MEDIA_TYPES.get(Path(path).suffix))
+    response.cache_control.public = True
+    response.cache_control.max_age = 0 if dev_mode() else _STATIC_SECONDS
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    # Of the content, not of the file's time: the same on every machine of a fleet.
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+def index() -> Response:
+    """Serve the start page."""
+    service = the_service()
+    service.start()
+    return _page("index.html", ready_state=service.readiness().state, has_demo=True)
+
+
+def demo() -> Response:
+    """Serve the demo page; `?account=` chooses one where several are configured."""
+    dev = dev_mode()
+    mount = _mount()
+    phone_url = _phone_url(f"{mount}/demo")
+    return _page(
+        "demo.html",
+        jsconfig_url=f"{mount}{JSCONFIG_PATH}",
+        account=_known_account(request.args.get("account", "")),
+        bridge_src=dev.bridge_src if dev else None,
+        page_url=phone_url,
+        qr_svg=qr_svg(phone_url) if phone_url else None,
+    )
+
+
+def _page(template: str, **context: object) -> Response:
+    language = language_of(request.headers.get("Accept-Language", ""))
+    base = the_service().settings.api_base
+    notice = None if base == DEFAULT_API_BASE else urlsplit(base).netloc
+    common = {"lang": language, "version": __version__, "api_base_notice": notice, "mount": _mount()}
+    response = Response(render_template(template, **common, **context))
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept-Language"
+    response.headers["Content-Language"] = language
+    return response
+
+
+def _mount() -> str:
+    """The path prefix under which browsers see us: the server's, or that of the public URL where a proxy strips it."""
+    return request.script_root or urlsplit(the_service().settings.public_url or "").path
+
+
+def _known_account(wanted: str) -> str | None:
+    try:
+        return the_service().registry.get(wanted).name if wanted else None
+    except UnknownAccount:
+        return None
+
+
+def _phone_url(path: str) -> str | None:
+    """The page's URL as a phone can open it, from an origin that is certainly ours: a Host header alone proves nothing."""
+    settings, dev = the_service().settings, dev_mode()
+    if settings.public_url:
+        return settings.public_url + path.removeprefix(urlsplit(settings.public_url).path)
+    if dev and dev.origin:
+        return dev.origin + path
+    url = f"{request.scheme}://{request.host}{path}"
+    return url if _is_our_page(url) else None
+
+
+def _is_our_page(url: str) -> bool:
+    try:
+        page = parse_page_url(url)
+    except InvalidUrl:
+        return False
+    return not is_loopback(page.host) and any(account.may_sign(page) for account in the_service().registry)
+
+
+def qr_svg(text: str) -> Markup:
+    """Return a QR code as inline SVG without any style attribute, dark on light in dark mode too."""
+    code = segno.make(text, error="m")
+    return Markup(code.svg_inline(scale=4, border=2, dark="#000", light="#fff", omitsize=True))  # noqa: S704 - segno draws it, no text of ours is in it

@@ -1,0 +1,68 @@
+"""How wxsign runs under gunicorn: the one place of its settings and hooks.
+
+This package is a gunicorn configuration: `gunicorn --config python:wxsign.serving wxsign.wsgi:app`. Every public name in
+lower case that gunicorn knows is a setting. Names that the installed version does not know are ignored here, while an
+unknown flag on the command line would stop it; so what only newer versions have, such as `control_socket_disable`,
+stands here.
+
+A reload (SIGHUP) starts workers that read the configuration anew. The modules imported here stay as they are in the
+master process: an upgrade needs a restart.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from wxsign.serving.logger import JsonLogger
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
+
+# A thread waits for WeChat only on a cold start; 4 × 8 leaves room for 32 such callers.
+worker_class = "gthread"
+workers = 4
+threads = 8
+
+# A cold caller waits 10 s at most: a worker told to stop finishes every request that it accepted.
+graceful_timeout = 20
+timeout = 30
+# Longer than the idle time of common load balancers (60 s), so that they close first and never write into a closed connection.
+keepalive = 75
+
+# Page addresses with share parameters, percent-encoded into one parameter, exceed the default of 4094 bytes.
+limit_request_line = 8190
+# Workers have nothing to leak slowly; a recycled one would start with an empty near cache.
+max_requests = 0
+# Each worker makes its own connections and threads, and a reload reads the configuration anew.
+preload_app = False
+# The heartbeat file must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn unlinks the file at once
+# A unix socket opens to its user and group (nginx's), not to everybody.
+umask = 0o007
+# By default a second gunicorn of the same user takes over the first one's control socket, silently (since 25.1).
+control_socket_disable = True
+# Proxies are believed by their configured number (`trusted_proxies`), never because they speak from loopback or a unix socket.
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+
+accesslog = "-"
+errorlog = "-"
+logger_class = JsonLogger
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Start the service's Watcher, after the fork: threads and connections made before it would not survive it."""
+    if (service := _service_of(worker)) is not None:
+        service.start()
+
+
+def worker_exit(_server: object, worker: Worker) -> None:
+    """Stop the Watcher and give back the lease, so that another worker need not wait for it to lapse."""
+    if (service := _service_of(worker)) is not None:
+        service.stop()
+
+
+def _service_of(worker: Worker) -> Any:  # noqa: ANN401 - a WxSign, which this module must not import into the master
+    application = getattr(worker, "wsgi", None)
+    return getattr(application, "extensions", {}).get("wxsign")

@@ -1,0 +1,83 @@
+"""The command line of `wxsign serve`, and what would keep it from listening."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from wxsign.errors import ConfigError, Problem, Text
+from wxsign.serving import threads, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+# Set where gunicorn takes over a socket that is open already: from systemd, or from the process that it replaces.
+_INHERITED_SOCKET: Final = frozenset({"LISTEN_FDS", "GUNICORN_FD"})
+
+
+def command(bind: Sequence[str], *, workers: int = workers, threads: int = threads) -> tuple[str, ...]:
+    """Return the command line that serves the configured accounts on `bind` (`host:port`, `[::1]:8000`, `unix:/path`)."""
+    binds = (argument for address in bind for argument in ("--bind", address))
+    counts = ("--workers", str(workers), "--threads", str(threads))
+    return (*_gunicorn(), "--config", "python:wxsign.serving", *binds, *counts, "wxsign.wsgi:app")
+
+
+def _gunicorn() -> tuple[str, ...]:
+    # After `python -m gunicorn`, SIGUSR2 starts the second master as a script out of gunicorn's folder, whose `http` then
+    # hides Python's own; gunicorn's console script has no such neighbours.
+    script = Path(sysconfig.get_path("scripts"), "gunicorn")
+    return (sys.executable, str(script)) if script.exists() else (sys.executable, "-m", "gunicorn")
+
+
+def run(bind: Sequence[str], *, store: str, workers: int = workers, threads: int = threads) -> NoReturn:
+    """Become gunicorn, serving the configured accounts on `bind`; `store` is the configured store's address.
+
+    Raises ConfigError where that cannot work: an address that is taken, a store that these workers cannot share.
+    """
+    problems = [
+        *_store_problems(store, workers),
+        *(problem for address in bind for problem in _bind_problems(address)),
+    ]
+    if problems:
+        raise ConfigError(problems)
+    arguments = command(bind, workers=workers, threads=threads)
+    os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted: this process becomes gunicorn
+
+
+def _store_problems(store: str, workers: int) -> Iterator[Problem]:
+    if store.startswith("memory:") and workers > 1:
+        yield Problem(
+            "store",
+            Text(
+                f"memory: lives in one process, but {workers} workers would each fetch tokens of their own.",
+                f"memory: 只存在于单个进程中，而 {workers} 个工作进程会各自获取 token。",
+            ),
+            Text(
+                "Use the default, sqlite:///var/wxsign.db, or serve with --workers 1.",
+                "请使用默认的 sqlite:///var/wxsign.db，或加上 --workers 1。",
+            ),
+        )
+
+
+def _bind_problems(address: str) -> Iterator[Problem]:
+    """Say in a sentence what gunicorn would only log, after five tries, about a TCP address that it cannot listen on."""
+    host, separator, port = address.rpartition(":")
+    if not separator or host == "unix" or not port.isdecimal() or _INHERITED_SOCKET & os.environ.keys():
+        return
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or "not a port"
+            yield Problem(
+                "bind",
+                Text(f"Cannot listen on {address}: {reason}.", f"无法监听 {address}：{reason}。"),
+                Text("Choose another port: --port 8001.", "请换一个端口：--port 8001。"),
+            )

@@ -1,0 +1,34 @@
+"""What was configured, checked and typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wxsign.settings.table import (
+    DEFAULT_API_BASE,
+    DEFAULT_STORE,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wxsign.accounts import OfficialAccount
+    from wxsign.accounts.clients import ApiClient
+    from wxsign.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that was configured, checked and typed. `store` is a URL with an absolute path."""
+
+    accounts: tuple[OfficialAccount, ...]
+    clients: tuple[ApiClient, ...] = ()
+    store: str = field(default=DEFAULT_STORE, repr=False)
+    public_url: str | None = None
+    trusted_proxies: int = 0
+    pages: bool = True
+    refresh: bool = True
+    api_base: str = DEFAULT_API_BASE
+    config_path: Path | None = None
+    warnings: tuple[Problem, ...] = ()

@@ -1,0 +1,91 @@
+"""string1, its SHA-1, and what `wx.config` needs.
+
+Source of the algorithm: Tencent's JS-SDK guide, appendix 1 (developers.weixin.qq.com/doc/service/guide/h5/jssdk).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wxsign.signing.urls import PageUrl
+    from wxsign.signing.warnings import SigningWarning
+
+
+def string_to_sign(ticket: str, noncestr: str, timestamp: int, url: str) -> str:
+    """Return `string1`: raw values, fixed order, all keys lower-case. It holds the ticket: never print it."""
+    return f"jsapi_ticket={ticket}&noncestr={noncestr}&timestamp={timestamp}&url={url}"
+
+
+def signature(string1: str) -> str:
+    """Return the lower-case hex SHA-1 of `string1` in UTF-8."""
+    return hashlib.sha1(string1.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class JSConfig:
+    """What `wx.config` needs. `timestamp` is in seconds since 1970; nothing in here is secret."""
+
+    app_id: str
+    timestamp: int
+    nonce_str: str
+    signature: str
+    url: str
+    js_api_list: tuple[str, ...]
+    open_tag_list: tuple[str, ...]
+    warnings: tuple[SigningWarning, ...] = ()
+
+    def as_dict(self, language: str = "en") -> dict[str, object]:
+        """Return the JSON form, which `wx.config` takes as it is; `warnings` stands in it only if there are any."""
+        answer: dict[str, object] = {
+            "appId": self.app_id,
+            "timestamp": self.timestamp,
+            "nonceStr": self.nonce_str,
+            "signature": self.signature,
+            "url": self.url,
+            "jsApiList": list(self.js_api_list),
+            "openTagList": list(self.open_tag_list),
+        }
+        if self.warnings:
+            answer["warnings"] = [warning.as_dict(language) for warning in self.warnings]
+        return answer
+
+
+def sign(  # noqa: PLR0913 - keyword-only, and each of them goes into the answer
+    ticket: str,
+    *,
+    app_id: str,
+    page: PageUrl,
+    noncestr: str,
+    timestamp: int,
+    js_api_list: Sequence[str] = JS_API_LIST,
+    open_tag_list: Sequence[str] = OPEN_TAG_LIST,
+) -> JSConfig:
+    """Sign a page.
+
+    Args:
+        ticket: the account's jsapi_ticket. It must be the account's that `app_id` names.
+        noncestr: up to 32 characters, fresh for each signature, from a cryptographic source.
+        timestamp: seconds since 1970, not milliseconds.
+
+    Raises:
+        ValueError: the ticket is empty. Signing with nothing would bring "invalid signature" without a trace.
+    """
+    if not ticket:
+        raise ValueError("a signature needs a ticket")
+    return JSConfig(
+        app_id,
+        timestamp,
+        noncestr,
+        signature(string_to_sign(ticket, noncestr, timestamp, page.url)),
+        page.url,
+        tuple(js_api_list),
+        tuple(open_tag_list),
+        page.warnings,
+    )
