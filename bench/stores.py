@@ -21,7 +21,7 @@ import click
 
 from wxsign.credentials import Credential
 from wxsign.errors import StoreUnavailable
-from wxsign.stores import open_store
+from wxsign.stores import Ration, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,12 +56,12 @@ def operations(store: CredentialStore) -> Mapping[str, Callable[[], object]]:
     return {
         "generation": store.generation,
         "replace": replace,
-        "load 1": lambda: store.load(_NAMES[:1]),
-        "load 10": lambda: store.load(_NAMES),
+        "view 1": lambda: store.view(_NAMES[:1]),
+        "view 10": lambda: store.view(_NAMES),
         "acquire + release": lease,
         "note": lambda: store.note("backoff", "x" * 60, 60.0),
-        "notes 10": lambda: store.notes(_NAMES),
-        "take": lambda: store.take("calls", 10**9, 86_400.0),
+        "notes 10": lambda: store.view((), _NAMES),
+        "take": lambda: store.take([Ration("calls", 10**9, 86_400.0)]),
         "used": lambda: store.used(["calls"]),
         "record_event": lambda: store.record_event("x" * 120),
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,48 @@ class RedisServer:
     def url(self) -> str:
         """Its address as a store."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+
+class LossyLine:
+    """A way to a port of loopback that, told so, breaks off instead of passing on the next answer."""
+
+    def __init__(self, target: int) -> None:
+        self.losing = False
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            while asked := client.recv(65_536):
+                server.sendall(asked)
+                answer = server.recv(65_536)
+                if self.losing:
+                    self.losing = False
+                    return
+                client.sendall(answer)
+
+
+@contextmanager
+def lossy_line(target: int) -> Iterator[LossyLine]:
+    """A `LossyLine` for the time of a test."""
+    line = LossyLine(target)
+    try:
+        yield line
+    finally:
+        line.close()
 
 
 @contextmanager

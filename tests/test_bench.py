@@ -34,7 +34,7 @@ def test_the_bench_of_stores_prints_what_each_operation_costs(kind, stores_bench
     rows = re.findall(
         rf"^{kind} +(\S.*?) +([\d.]+) us   p99 +([\d.]+) us   20 calls$", stores_bench, re.MULTILINE
     )
-    assert {"generation", "replace", "load 10", "acquire + release", "take"} <= {name for name, _, _ in rows}
+    assert {"generation", "replace", "view 10", "acquire + release", "take"} <= {name for name, _, _ in rows}
     assert all(float(middle) >= 0 and float(late) >= float(middle) for _, middle, late in rows)
 
 

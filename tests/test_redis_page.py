@@ -12,7 +12,7 @@ from store_conformance import NAME, credential
 
 from wxsign import cli
 from wxsign.errors import StoreUnavailable
-from wxsign.stores import open_store
+from wxsign.stores import Ration, open_store
 
 PAGE = (Path(__file__).parent.parent / "docs" / "redis.md").read_text(encoding="utf-8")
 PASSWORD = "0123456789abcdef"
@@ -37,12 +37,12 @@ def use_everything(url):
     store = open_store(url)
     store.generation()
     store.replace(NAME, credential(store.now() * 1000 // 1))
-    store.load([NAME])
+    store.view([NAME])
     store.release(store.acquire(NAME, "a", 5, 0))
     store.note("n", "text", 5)
-    store.notes(["n"])
+    store.view((), ["n"])
     store.erase(["n"])
-    store.take("c", 1, 5)
+    store.take([Ration("c", 1, 5)])
     store.used(["c"])
     store.record_event("e")
     return store.events()

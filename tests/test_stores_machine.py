@@ -37,7 +37,7 @@ def test_the_lease_of_a_process_that_was_killed_lapses(folder):
 
 def test_what_one_process_notes_the_others_read(folder):
     store(folder).note("door", "closed", 60)
-    assert store(folder).notes(["door"]) == {"door": "closed"}
+    assert store(folder).view((), ["door"]).notes == {"door": "closed"}
 
 
 def test_the_number_is_above_what_the_asker_knows(folder):

@@ -1,7 +1,7 @@
 """The store in the memory of one process, and the URLs that name stores."""
 
 import pytest
-from store_conformance import START, RecordConformance, Rig, StoreConformance
+from store_conformance import NAME, START, ForeignConformance, RecordConformance, Rig, StoreConformance
 
 from wxsign.stores import MemoryStore, SqliteStore, open_store
 
@@ -24,8 +24,14 @@ class MemoryRig(Rig):
         del version, schema  # they stand in the text
         self.store._records[name] = text
 
+    def spoil(self, foreign):
+        self.store._records[NAME] = foreign
+        self.store._leases[NAME] = (foreign, foreign, foreign)
+        self.store._notes[NAME] = (foreign, foreign)
+        self.store._counters[NAME] = (foreign, foreign)
 
-class TestMemoryStore(StoreConformance):
+
+class TestMemoryStore(StoreConformance, ForeignConformance):
     @pytest.fixture
     def rig(self):
         return MemoryRig()

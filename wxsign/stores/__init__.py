@@ -5,16 +5,27 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wxsign.stores.base import CredentialStore, Lease
+from wxsign.stores.base import CredentialStore, Lease, Ration, View
 from wxsign.stores.machine import MachineStore
 from wxsign.stores.memory import MemoryStore
 from wxsign.stores.redis_url import names_redis, require_redis
 from wxsign.stores.sqlite import SqliteStore
+from wxsign.stores.sqlite_file import readable_by_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CredentialStore", "Lease", "MachineStore", "MemoryStore", "SqliteStore", "open_store"]
+__all__ = [
+    "CredentialStore",
+    "Lease",
+    "MachineStore",
+    "MemoryStore",
+    "Ration",
+    "SqliteStore",
+    "View",
+    "open_store",
+    "readable_by_others",
+]
 
 
 def open_store(url: str, clock: Callable[[], float] | None = None) -> CredentialStore:

@@ -9,30 +9,36 @@ from typing import TYPE_CHECKING
 
 from wxsign.stores.base import (
     EVENT_LIMIT,
-    FIRST_UNREADABLE_SCHEMA,
-    SCHEMA,
+    LONGEST_NOTE_SECONDS,
     Lease,
-    RecordReader,
-    decode,
+    Ration,
+    ReadByView,
+    View,
     encode,
     lease_held,
+    lease_lapsed,
+    lives,
+    living_counts,
+    living_notes,
+    next_generation,
     next_number,
-    schema_of,
+    sendable,
+    taking,
+    version_to_beat,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from wxsign.credentials import Credential
-    from wxsign.errors import StoreSchemaAhead
 
 
-class MemoryStore:
+class MemoryStore(ReadByView):
     """`memory:`; see `CredentialStore` for what each method does. `clock` gives seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self.now = clock
-        self._reader = RecordReader()
         self._lock = threading.Lock()
         self._generation = 0
         self._records: dict[str, str] = {}
@@ -44,29 +50,27 @@ class MemoryStore:
     def __repr__(self) -> str:
         return "MemoryStore()"
 
-    @property
-    def schema_ahead(self) -> StoreSchemaAhead | None:
-        return self._reader.schema_ahead
-
     def generation(self) -> int:
         return self._generation
 
-    def load(self, names: Sequence[str]) -> Mapping[str, Credential]:
+    def view(self, names: Sequence[str], notes: Sequence[str] = ()) -> View:
         with self._lock:
-            texts = {name: self._records[name] for name in names if name in self._records}
-        return self._reader.read(names, texts)
+            now = self.now()
+            records = {name: self._records[name] for name in names if name in self._records}
+            found = [(name, *self._notes[name]) for name in notes if name in self._notes]
+            generation = self._generation
+        return View(now, generation, self._reader.read(names, records, now), living_notes(found, now))
 
-    def replace(self, name: str, credential: Credential) -> bool:
+    def replace(self, name: str, credential: Credential, lease: Lease | None = None) -> bool:
         with self._lock:
-            standing = self._records.get(name)
-            if standing is not None and not self._replaceable(standing, credential.version):
+            now = self.now()
+            if lease is not None:
+                self._release(lease)
+            if credential.version <= version_to_beat(self._records.get(name), now):
                 return False
             self._records[name] = encode(credential)
-            self._generation = max(self._generation + 1, int(self.now() * 1000))
+            self._generation = next_generation(self._generation, now)
             return True
-
-    def _replaceable(self, standing: str, version: int) -> bool:
-        return schema_of(standing) < FIRST_UNREADABLE_SCHEMA and decode(standing).version < version
 
     def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
         with self._lock:
@@ -74,55 +78,49 @@ class MemoryStore:
             last, _, ends_at = self._leases.get(name, (0, "", 0.0))
             if lease_held(ends_at, now, lease_seconds):
                 return None
-            standing = self._records.get(name)
-            stored = decode(standing).version if standing and schema_of(standing) <= SCHEMA + 1 else 0
-            number = next_number(last, stored, highest, now)
+            number = next_number(last, version_to_beat(self._records.get(name), now), highest, now)
             self._leases[name] = (number, holder, now + lease_seconds)
-            return Lease(name, holder, number, now, follows_lapse=ends_at > 0)
+            return Lease(name, holder, number, now, follows_lapse=lease_lapsed(ends_at, now))
 
     def release(self, lease: Lease) -> None:
         with self._lock:
-            if self._leases.get(lease.name, (0, "", 0.0))[:2] == (lease.number, lease.holder):
-                self._leases[lease.name] = (lease.number, lease.holder, 0.0)
+            self._release(lease)
 
-    def notes(self, names: Sequence[str]) -> Mapping[str, str]:
+    def _release(self, lease: Lease) -> None:
+        if self._leases.get(lease.name, (0, "", 0.0))[:2] == (lease.number, lease.holder):
+            self._leases[lease.name] = (lease.number, lease.holder, 0.0)
+
+    def note(self, name: str, text: str, lasts_seconds: float, *, event: bool = False) -> None:
         with self._lock:
             now = self.now()
-            found = {name: self._notes[name] for name in names if name in self._notes}
-            return {name: text for name, (text, ends_at) in found.items() if now < ends_at}
-
-    def note(self, name: str, text: str, lasts_seconds: float) -> None:
-        with self._lock:
-            now = self.now()
-            self._notes = {name: note for name, note in self._notes.items() if now < note[1]}
-            self._notes[name] = (text, now + lasts_seconds)
+            self._notes = {name: note for name, note in self._notes.items() if lives(note[1], now)}
+            text = sendable(text)
+            self._notes[name] = (text, now + min(lasts_seconds, LONGEST_NOTE_SECONDS))
+            if event:
+                self._events.append((now, text))
 
     def erase(self, names: Sequence[str]) -> None:
         with self._lock:
             for name in names:
                 self._notes.pop(name, None)
 
-    def take(self, name: str, limit: int, window_seconds: float) -> float:
+    def take(self, rations: Sequence[Ration]) -> float:
         with self._lock:
             now = self.now()
-            used, ends_at = self._counters.get(name, (0, 0.0))
-            # A window ending further ahead than its length was opened before the clock stepped back.
-            if not now < ends_at <= now + window_seconds:
-                used, ends_at = 0, now + window_seconds
-            if used >= limit:
-                return ends_at - now
-            self._counters[name] = (used + 1, ends_at)
-            return 0.0
+            standing = [self._counters.get(ration.name, (0, 0.0)) for ration in rations]
+            wait, taken = taking(rations, standing, now)
+            self._counters |= taken
+            return wait
 
     def used(self, names: Sequence[str]) -> Mapping[str, int]:
         with self._lock:
             now = self.now()
-            found = {name: self._counters[name] for name in names if name in self._counters}
-            return {name: used for name, (used, ends_at) in found.items() if now < ends_at}
+            found = [(name, *self._counters[name]) for name in names if name in self._counters]
+        return living_counts(found, now)
 
     def record_event(self, text: str) -> None:
         with self._lock:
-            self._events.append((self.now(), text))
+            self._events.append((self.now(), sendable(text)))
 
     def events(self) -> Sequence[tuple[float, str]]:
         with self._lock:

@@ -6,33 +6,39 @@ persistence: what Redis loses, the workers put back.
 
 from __future__ import annotations
 
+import hashlib
+import math
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wxsign.stores import redis_scripts as scripts
 from wxsign.stores.base import (
     EVENT_LIMIT,
-    FIRST_UNREADABLE_SCHEMA,
+    LONGEST_NOTE_SECONDS,
     Lease,
-    RecordReader,
+    Ration,
+    ReadByView,
+    View,
     encode,
+    is_text,
+    living_notes,
+    portions,
+    sendable,
 )
-from wxsign.stores.redis_link import TIMEOUT_SECONDS, RedisLink
+from wxsign.stores.redis_link import TIMEOUT_SECONDS, UNDECODABLE, RedisLink
 from wxsign.stores.redis_url import parse_redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from wxsign.credentials import Credential
-    from wxsign.errors import StoreSchemaAhead
     from wxsign.stores.redis_scripts import Script
 
 # A credential lives a day at most: what was not touched for a week belongs to an account that is gone.
 KEPT_MILLISECONDS: Final = 7 * 86_400_000
 # What expires by its `ends_at` is swept a little later, so that only one of the two decides.
 SWEPT_AFTER_MILLISECONDS: Final = 60_000
-# Bounds how long one script may keep Redis from its other clients.
-NAMES_A_CALL: Final = 500
 CARRIED_SECONDS: Final = 5.0
 
 
@@ -43,7 +49,7 @@ class _Reading(NamedTuple):
     boot_time: float
 
 
-class RedisStore:
+class RedisStore(ReadByView):
     """See `CredentialStore` for what each method does.
 
     An operation waits at most `timeout_seconds` to connect and as long for the answer, then raises `StoreUnavailable`.
@@ -55,19 +61,15 @@ class RedisStore:
     def __init__(
         self, url: str, clock: Callable[[], float] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
+        super().__init__()
         self._address = parse_redis_url(url)
         self._generation = self._key("generation")
         self._link = RedisLink(self._address, self._generation, timeout_seconds)
         self._clock = clock
-        self._reader = RecordReader()
         self._reading = _Reading(0.0, float("-inf"))
 
     def __repr__(self) -> str:
         return f"RedisStore({str(self._address)!r})"
-
-    @property
-    def schema_ahead(self) -> StoreSchemaAhead | None:
-        return self._reader.schema_ahead
 
     def now(self) -> float:
         if self._clock is not None:
@@ -82,66 +84,77 @@ class RedisStore:
     def generation(self) -> int:
         return int(self._run(scripts.GENERATION, [self._generation])[0])
 
-    def load(self, names: Sequence[str]) -> Mapping[str, Credential]:
-        return self._reader.read(names, self._found(scripts.LOAD, "credential", names))
+    def view(self, names: Sequence[str], notes: Sequence[str] = ()) -> View:
+        keys = [
+            *(self._key("credential", name) for name in names),
+            *(self._key("note", name) for name in notes),
+        ]
+        texts: list[str | None] = []
+        generation = 0
+        for some in list(portions(keys)) or [()]:
+            now, counted, found = self._timed(scripts.VIEW, [self._generation, *some])
+            # Of the first portion: what was replaced meanwhile shows as another one at the next look.
+            generation = generation or int(counted)
+            texts += found
+        records = {name: text for name, text in zip(names, texts, strict=False) if text is not None}
+        noted = [
+            (name, *_note_parts(text)) for name, text in zip(notes, texts[len(names) :], strict=True) if text
+        ]
+        return View(now, generation, self._reader.read(names, records, now), living_notes(noted, now))
 
-    def replace(self, name: str, credential: Credential) -> bool:
-        keys = [self._key("credential", name), self._generation]
-        record = encode(credential)
-        arguments = (credential.version, record, FIRST_UNREADABLE_SCHEMA, KEPT_MILLISECONDS)
+    def replace(self, name: str, credential: Credential, lease: Lease | None = None) -> bool:
+        keys = [self._key("credential", name), self._generation, self._key("lease", name)]
+        unreadable = _sha1(self._reader.unreadable(name))
+        lease_of = (lease.number, lease.holder) if lease else (0, "")
+        arguments = (credential.version, encode(credential), KEPT_MILLISECONDS, unreadable, *lease_of)
         return bool(self._run(scripts.REPLACE, keys, *arguments)[0])
 
     def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
         keys = [self._key("lease", name), self._key("credential", name)]
-        granted_at, *granted = self._timed(
-            scripts.ACQUIRE, keys, holder, lease_seconds, highest, KEPT_MILLISECONDS
-        )
+        arguments = (holder, lease_seconds, highest, KEPT_MILLISECONDS, secrets.token_hex(8))
+        granted = self._run(scripts.ACQUIRE, keys, *arguments)
         if not granted:
             return None
-        number, lapsed = granted
-        return Lease(name, holder, int(number), granted_at, follows_lapse=bool(lapsed))
+        number, lapsed, granted_at = granted
+        return Lease(name, holder, int(number), float(granted_at), follows_lapse=bool(lapsed))
 
     def release(self, lease: Lease) -> None:
         self._run(scripts.RELEASE, [self._key("lease", lease.name)], lease.number, lease.holder)
 
-    def notes(self, names: Sequence[str]) -> Mapping[str, str]:
-        texts = self._found(scripts.LOAD, "note", names)
-        now = self.now()
-        notes = {name: text.partition(" ") for name, text in texts.items()}
-        return {name: text for name, (ends_at, _, text) in notes.items() if now < float(ends_at)}
-
-    def note(self, name: str, text: str, lasts_seconds: float) -> None:
-        self._run(scripts.NOTE, [self._key("note", name)], text, lasts_seconds, _swept(lasts_seconds))
+    def note(self, name: str, text: str, lasts_seconds: float, *, event: bool = False) -> None:
+        lasts_seconds = min(lasts_seconds, LONGEST_NOTE_SECONDS)
+        kept = EVENT_LIMIT if event else 0
+        keys = [self._key("note", name), self._key("events")]
+        self._run(scripts.NOTE, keys, sendable(text), kept, lasts_seconds, _swept(lasts_seconds))
 
     def erase(self, names: Sequence[str]) -> None:
-        for some in _portions(names):
+        for some in portions(names):
             self._run(scripts.ERASE, [self._key("note", name) for name in some])
 
-    def take(self, name: str, limit: int, window_seconds: float) -> float:
-        arguments = (limit, window_seconds, _swept(window_seconds))
-        return float(self._run(scripts.TAKE, [self._key("counter", name)], *arguments)[0])
+    def take(self, rations: Sequence[Ration]) -> float:
+        keys = [self._key("counter", ration.name) for ration in rations]
+        each = ((ration.limit, ration.window_seconds, _swept(ration.window_seconds)) for ration in rations)
+        arguments = (secrets.token_hex(8), *(part for parts in each for part in parts))
+        return float(self._run(scripts.TAKE, keys, *arguments)[0])
 
     def used(self, names: Sequence[str]) -> Mapping[str, int]:
-        return {name: int(used) for name, used in self._found(scripts.USED, "counter", names).items()}
+        found: dict[str, int] = {}
+        for some in portions(names):
+            counts = self._run(scripts.USED, [self._key("counter", name) for name in some])[0]
+            found |= {name: int(used) for name, used in zip(some, counts, strict=True) if used is not None}
+        return found
 
     def record_event(self, text: str) -> None:
-        self._run(scripts.RECORD_EVENT, [self._key("events")], text, EVENT_LIMIT)
+        self._run(scripts.RECORD_EVENT, [self._key("events")], sendable(text), EVENT_LIMIT)
 
     def events(self) -> Sequence[tuple[float, str]]:
-        entries = [entry.partition(" ") for entry in self._run(scripts.EVENTS, [self._key("events")])[0]]
-        return tuple((float(at), text) for at, _, text in entries)
+        entries = self._run(scripts.EVENTS, [self._key("events")], EVENT_LIMIT)[0]
+        timed = [(_number(at), text) for at, _, text in (entry.partition(" ") for entry in entries)]
+        return tuple((at, text) for at, text in timed if at is not None and is_text(text))
 
     def _key(self, kind: str, name: str = "") -> str:
         """The braces are a Cluster's hash tag: all keys of a store stand on one node."""
         return f"{{{self._address.prefix}}}:{kind}:{name}".rstrip(":")
-
-    def _found(self, script: Script, kind: str, names: Sequence[str]) -> dict[str, str]:
-        """What a script tells of each of `names`, without those of which it tells nothing."""
-        found: dict[str, str] = {}
-        for some in _portions(names):
-            texts = self._run(script, [self._key(kind, name) for name in some])[0]
-            found |= {name: text for name, text in zip(some, texts, strict=True) if text is not None}
-        return found
 
     def _run(self, script: Script, keys: Sequence[str], *arguments: str | float) -> list[Any]:
         return self._timed(script, keys, *arguments)[1:]
@@ -150,7 +163,7 @@ class RedisStore:
         """The answer of a script, headed by the time at which it ran."""
         asked_at = _boot_clock()
         moment = "" if self._clock is None else repr(self._clock())
-        store_time, *answer = self._link.run(script, keys, (moment, *arguments))
+        store_time, *answer = self._link.run(script, keys, moment, arguments)
         self._reading = _Reading(float(store_time), asked_at)
         return [float(store_time), *answer]
 
@@ -164,5 +177,22 @@ def _swept(lasts_seconds: float) -> int:
     return int(lasts_seconds * 1000) + SWEPT_AFTER_MILLISECONDS
 
 
-def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + NAMES_A_CALL] for start in range(0, len(names), NAMES_A_CALL))
+def _sha1(text: object) -> str:
+    """As Redis counts it over the bytes that it holds."""
+    if not isinstance(text, str):
+        return ""
+    return hashlib.sha1(text.encode(errors=UNDECODABLE), usedforsecurity=False).hexdigest()
+
+
+def _note_parts(stored: str) -> tuple[str, float | None]:
+    ends_at, _, text = stored.partition(" ")
+    return text, _number(ends_at)
+
+
+def _number(text: str) -> float | None:
+    """The number that a text says, or None: a hand may have written it."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

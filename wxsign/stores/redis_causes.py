@@ -40,7 +40,8 @@ _REACH: Final = Text(
 # The first that matches counts. Redis 7 and redis-py say the error's code in one place or another, hence both spellings.
 CAUSES: Final = (
     _cause(
-        r"NOAUTH|authentication required",
+        # Without a password Redis also refuses a command of more than ten words, as a "Protocol error".
+        r"NOAUTH|authentication required|unauthenticated",
         "it asks for a password, and the URL has none",
         Text(
             "Write the password into WXSIGN_STORE: redis://:password@host.",
@@ -130,14 +131,6 @@ CAUSES: Final = (
         Text(
             "Check the service name in WXSIGN_STORE against `sentinel monitor` in sentinel.conf.",
             "请对照 sentinel.conf 中的 `sentinel monitor` 检查 WXSIGN_STORE 里的服务名。",
-        ),
-    ),
-    _cause(
-        r"WRONGTYPE",
-        "a key of this prefix holds something of another program",
-        Text(
-            "Give wxsign a prefix of its own: ?prefix=wxsign-2.",
-            "请为 wxsign 指定单独的前缀：?prefix=wxsign-2。",
         ),
     ),
     _cause(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from wxsign.stores.redis_scripts import Script
 
 TIMEOUT_SECONDS: Final = 1.0
+# Bytes that are no UTF-8 become halves of surrogate pairs: no text to anybody, and yet the same bytes again.
+UNDECODABLE: Final = "surrogateescape"
 
 _MOVED: Final = re.compile(r"\bMoved(?:Error)? \d+ (\S*):(\d+)", re.IGNORECASE)
 
@@ -60,15 +62,20 @@ class RedisLink:
         for login in (address.login, address.sentinel_login):
             protect(login.password)
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | float]) -> list[Any]:
-        """Run a script and return its answer, texts decoded. Raises `StoreUnavailable`."""
+    def run(
+        self, script: Script, keys: Sequence[str], moment: str, arguments: Sequence[str | float]
+    ) -> list[Any]:
+        """Run a script at `moment` and return its answer, texts decoded. Raises `StoreUnavailable`.
+
+        The script is told which try it is: the answer of the first may have been lost on the way, and not its effect.
+        """
         try:
-            return self._attempt(script, keys, arguments)
+            return self._attempt(script, keys, (moment, 0, *arguments))
         except Exception as error:  # noqa: BLE001 - a client's own faults, too, mean that the store cannot be used now
             cause = cause_of(error)
             if cause.again:
                 with suppress(Exception):
-                    return self._attempt(script, keys, arguments)
+                    return self._attempt(script, keys, (moment, 1, *arguments))
         # Not raised from the client's error, whose text may hold what was configured.
         raise StoreUnavailable(f"{self._address.kind} at {self._tried}: {cause.detail}", cause.hint)
 
@@ -149,7 +156,7 @@ class RedisLink:
             socket_connect_timeout=self._timeout_seconds,
             health_check_interval=0,
             decode_responses=True,
-            encoding_errors="replace",
+            encoding_errors=UNDECODABLE,
         )
 
     def _tls(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -18,28 +19,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from wxsign.errors import StoreUnavailable
 from wxsign.stores.base import (
     EVENT_LIMIT,
-    FIRST_UNREADABLE_SCHEMA,
+    LONGEST_NOTE_SECONDS,
     SCHEMA,
     Lease,
-    RecordReader,
+    Ration,
+    ReadByView,
+    View,
+    believed_generation,
     encode,
+    is_number,
+    is_text,
     lease_held,
+    lease_lapsed,
+    living_counts,
+    living_notes,
+    next_generation,
     next_number,
+    portions,
+    sendable,
+    taking,
+    version_to_beat,
 )
+from wxsign.stores.sqlite_file import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from wxsign.credentials import Credential
-    from wxsign.errors import StoreSchemaAhead
 
 logger = logging.getLogger("wxsign.stores.sqlite")
 T = TypeVar("T")
 
 LAYOUT = 1
+MAX_EVENT = 2**53
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS generation (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS credentials (name TEXT PRIMARY KEY, version INTEGER NOT NULL, schema INTEGER NOT NULL, record TEXT NOT NULL);
@@ -59,7 +73,7 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MOVED_AWAY = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DBMOVED})
 
 
-class SqliteStore:
+class SqliteStore(ReadByView):
     """`sqlite:///path`; see `CredentialStore` for what each method does.
 
     `clock` gives seconds since the epoch. An operation waits at most `busy_seconds` for other processes, then raises
@@ -69,63 +83,57 @@ class SqliteStore:
     def __init__(
         self, path: str | Path, clock: Callable[[], float] = time.time, busy_seconds: float = 2.0
     ) -> None:
+        super().__init__()
         self.path = Path(path).absolute()
         self.now = clock
-        self._reader = RecordReader()
         self._busy_seconds = busy_seconds
         self._uri = f"file:{quote(str(self.path))}?mode=rw"
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self.path)!r})"
 
-    @property
-    def schema_ahead(self) -> StoreSchemaAhead | None:
-        return self._reader.schema_ahead
-
     def generation(self) -> int:
-        return self._read(_generation)
+        return self._read(lambda db: believed_generation(_generation(db), self.now()))
 
-    def load(self, names: Sequence[str]) -> Mapping[str, Credential]:
-        rows = self._read(lambda db: _rows(db, "SELECT name, record FROM credentials WHERE name IN", names))
-        return self._reader.read(names, dict(rows))
+    def view(self, names: Sequence[str], notes: Sequence[str] = ()) -> View:
+        now, generation, records, noted = self._read(
+            lambda db: (self.now(), _generation(db), *_view(db, names, notes))
+        )
+        read = self._reader.read(names, dict(records), now)
+        return View(now, believed_generation(generation, now), read, living_notes(noted, now))
 
-    def replace(self, name: str, credential: Credential) -> bool:
-        return self._write(lambda db: _replace(db, name, credential, self.now()))
+    def replace(self, name: str, credential: Credential, lease: Lease | None = None) -> bool:
+        return self._write(lambda db: _replace(db, name, credential, lease, self.now()))
 
     def acquire(self, name: str, holder: str, lease_seconds: float, highest: int) -> Lease | None:
         return self._write(lambda db: _acquire(db, name, holder, lease_seconds, highest, self.now()))
 
     def release(self, lease: Lease) -> None:
-        sql = "UPDATE leases SET ends_at = 0 WHERE name = ? AND number = ? AND holder = ?"
-        self._write(lambda db: db.execute(sql, (lease.name, lease.number, lease.holder)))
+        self._write(lambda db: _release(db, lease))
 
-    def notes(self, names: Sequence[str]) -> Mapping[str, str]:
-        rows = self._read(lambda db: _rows(db, "SELECT name, text, ends_at FROM notes WHERE name IN", names))
+    def note(self, name: str, text: str, lasts_seconds: float, *, event: bool = False) -> None:
         now = self.now()
-        return {name: text for name, text, ends_at in rows if now < ends_at}
-
-    def note(self, name: str, text: str, lasts_seconds: float) -> None:
-        now = self.now()
-        self._write(lambda db: _note(db, name, text, now, now + lasts_seconds))
+        ends_at = now + min(lasts_seconds, LONGEST_NOTE_SECONDS)
+        self._write(lambda db: _note(db, name, sendable(text), now, ends_at, event=event))
 
     def erase(self, names: Sequence[str]) -> None:
         self._write(lambda db: _rows(db, "DELETE FROM notes WHERE name IN", names))
 
-    def take(self, name: str, limit: int, window_seconds: float) -> float:
-        return self._write(lambda db: _take(db, name, limit, window_seconds, self.now()))
+    def take(self, rations: Sequence[Ration]) -> float:
+        return self._write(lambda db: _take(db, rations, self.now()))
 
     def used(self, names: Sequence[str]) -> Mapping[str, int]:
         rows = self._read(
             lambda db: _rows(db, "SELECT name, used, ends_at FROM counters WHERE name IN", names)
         )
-        now = self.now()
-        return {name: used for name, used, ends_at in rows if now < ends_at}
+        return living_counts(rows, self.now())
 
     def record_event(self, text: str) -> None:
-        self._write(lambda db: _record_event(db, text, self.now()))
+        self._write(lambda db: _record_event(db, sendable(text), self.now()))
 
     def events(self) -> Sequence[tuple[float, str]]:
-        return self._read(lambda db: db.execute("SELECT at, text FROM events ORDER BY id").fetchall())
+        rows = self._read(lambda db: db.execute("SELECT at, text FROM events ORDER BY id").fetchall())
+        return [(at, text) for at, text in rows if is_number(at, 0, math.inf) and is_text(text)]
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return self._transact("BEGIN", work)
@@ -138,7 +146,7 @@ class SqliteStore:
             with _operation:
                 return self._repaired(begin, work)
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            raise unavailable(self.path, error) from error
 
     def _repaired(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction; a damaged file is first set aside, by this process or by another one meanwhile."""
@@ -163,6 +171,8 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._uri, uri=True, timeout=self._busy_seconds, isolation_level=None)
+        # Python's own way to read a text raises where it is no UTF-8: one broken note would stop everybody.
+        db.text_factory = lambda raw: raw.decode(errors="replace")
         try:
             db.execute("PRAGMA journal_mode = TRUNCATE")
             db.execute("PRAGMA synchronous = FULL")
@@ -217,28 +227,54 @@ def _moved_away(error: sqlite3.DatabaseError) -> bool:
 
 
 def _rows(db: sqlite3.Connection, sql: str, names: Sequence[str]) -> list[Any]:
-    marks = ",".join("?" * len(names))
-    return db.execute(f"{sql} ({marks})", tuple(names)).fetchall()
+    found: list[Any] = []
+    for some in portions(names):
+        found += db.execute(f"{sql} ({','.join('?' * len(some))})", tuple(some))
+    return found
 
 
-def _generation(db: sqlite3.Connection) -> int:
-    row = db.execute("SELECT number FROM generation").fetchone()
-    return int(row[0]) if row else 0
+def _view(
+    db: sqlite3.Connection, names: Sequence[str], notes: Sequence[str]
+) -> tuple[list[tuple[str, object]], list[tuple[str, object, object]]]:
+    return (
+        _rows(db, "SELECT name, record FROM credentials WHERE name IN", names),
+        _rows(db, "SELECT name, text, ends_at FROM notes WHERE name IN", notes),
+    )
 
 
-def _replace(db: sqlite3.Connection, name: str, credential: Credential, now: float) -> bool:
-    changed = db.execute(
+def _generation(db: sqlite3.Connection) -> object:
+    row = db.execute("SELECT number FROM generation WHERE id = 1").fetchone()
+    return row[0] if row else 0
+
+
+def _to_beat(db: sqlite3.Connection, name: str, now: float) -> float:
+    """By the record alone: its columns may say something else, and are there for those who look into the file."""
+    row = db.execute("SELECT record FROM credentials WHERE name = ?", (name,)).fetchone()
+    return version_to_beat(row[0] if row else None, now)
+
+
+def _replace(
+    db: sqlite3.Connection, name: str, credential: Credential, lease: Lease | None, now: float
+) -> bool:
+    if lease is not None:
+        _release(db, lease)
+    if credential.version <= _to_beat(db, name, now):
+        return False
+    db.execute(
         "INSERT INTO credentials (name, version, schema, record) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
-        " SET version = excluded.version, schema = excluded.schema, record = excluded.record"
-        " WHERE excluded.version > credentials.version AND credentials.schema < ?",
-        (name, credential.version, SCHEMA, encode(credential), FIRST_UNREADABLE_SCHEMA),
-    ).rowcount
-    if changed:
-        db.execute(
-            "INSERT OR REPLACE INTO generation (id, number) VALUES (1, ?)",
-            (max(_generation(db) + 1, int(now * 1000)),),
-        )
-    return bool(changed)
+        " SET version = excluded.version, schema = excluded.schema, record = excluded.record",
+        (name, credential.version, SCHEMA, encode(credential)),
+    )
+    db.execute(
+        "INSERT OR REPLACE INTO generation (id, number) VALUES (1, ?)",
+        (next_generation(_generation(db), now),),
+    )
+    return True
+
+
+def _release(db: sqlite3.Connection, lease: Lease) -> None:
+    sql = "UPDATE leases SET ends_at = 0 WHERE name = ? AND number = ? AND holder = ?"
+    db.execute(sql, (lease.name, lease.number, lease.holder))
 
 
 def _acquire(
@@ -248,33 +284,46 @@ def _acquire(
     last, ends_at = lease or (0, 0.0)
     if lease_held(ends_at, now, lease_seconds):
         return None
-    stored = db.execute("SELECT version FROM credentials WHERE name = ?", (name,)).fetchone()
-    number = next_number(last, stored[0] if stored else 0, highest, now)
+    number = next_number(last, _to_beat(db, name, now), highest, now)
     db.execute(
         "INSERT OR REPLACE INTO leases (name, number, holder, ends_at) VALUES (?, ?, ?, ?)",
         (name, number, holder, now + lease_seconds),
     )
-    return Lease(name, holder, number, now, follows_lapse=ends_at > 0)
+    return Lease(name, holder, number, now, follows_lapse=lease_lapsed(ends_at, now))
 
 
-def _note(db: sqlite3.Connection, name: str, text: str, now: float, ends_at: float) -> None:
-    db.execute("DELETE FROM notes WHERE ends_at <= ?", (now,))
-    db.execute("INSERT OR REPLACE INTO notes (name, text, ends_at) VALUES (?, ?, ?)", (name, text, ends_at))
-
-
-def _take(db: sqlite3.Connection, name: str, limit: int, window_seconds: float, now: float) -> float:
-    db.execute("DELETE FROM counters WHERE ends_at <= ?", (now,))
-    row = db.execute("SELECT used, ends_at FROM counters WHERE name = ?", (name,)).fetchone()
-    # A window ending further ahead than its length was opened before the clock stepped back.
-    used, ends_at = row if row and row[1] <= now + window_seconds else (0, now + window_seconds)
-    if used >= limit:
-        return float(ends_at - now)
+def _sweep(db: sqlite3.Connection, table: str, now: float) -> None:
+    """Take away what has ended, or ends when nothing of ours does: SQLite orders texts and blobs behind all numbers."""
     db.execute(
-        "INSERT OR REPLACE INTO counters (name, used, ends_at) VALUES (?, ?, ?)", (name, used + 1, ends_at)
+        f"DELETE FROM {table} WHERE ends_at <= ? OR ends_at > ?",  # noqa: S608 - the name is one of ours
+        (now, now + LONGEST_NOTE_SECONDS),
     )
-    return 0.0
+
+
+def _note(db: sqlite3.Connection, name: str, text: str, now: float, ends_at: float, *, event: bool) -> None:
+    _sweep(db, "notes", now)
+    db.execute("INSERT OR REPLACE INTO notes (name, text, ends_at) VALUES (?, ?, ?)", (name, text, ends_at))
+    if event:
+        _record_event(db, text, now)
+
+
+def _take(db: sqlite3.Connection, rations: Sequence[Ration], now: float) -> float:
+    _sweep(db, "counters", now)
+    rows = _rows(
+        db, "SELECT name, used, ends_at FROM counters WHERE name IN", [ration.name for ration in rations]
+    )
+    standing = {name: (used, ends_at) for name, used, ends_at in rows}
+    wait, taken = taking(rations, [standing.get(ration.name, (0, 0.0)) for ration in rations], now)
+    db.executemany(
+        "INSERT OR REPLACE INTO counters (name, used, ends_at) VALUES (?, ?, ?)",
+        [(name, *counter) for name, counter in taken.items()],
+    )
+    return wait
 
 
 def _record_event(db: sqlite3.Connection, text: str, now: float) -> None:
-    db.execute("INSERT INTO events (at, text) VALUES (?, ?)", (now, text))
-    db.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (EVENT_LIMIT,))
+    # With a number of its own, for SQLite gives none after the highest there is, which anybody may have used.
+    db.execute("DELETE FROM events WHERE id NOT BETWEEN 1 AND ?", (MAX_EVENT,))
+    (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+    db.execute("INSERT INTO events (id, at, text) VALUES (?, ?, ?)", (last + 1, now, text))
+    db.execute("DELETE FROM events WHERE id <= ?", (last + 1 - EVENT_LIMIT,))
