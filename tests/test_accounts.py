@@ -265,3 +265,14 @@ def test_loopback_pages_go_to_the_account_that_wxsign_dev_opened_to_them():
     assert chosen(registry, "http://localhost:5173/") == "demo"
     with pytest.raises(AccountRequired):
         chosen(registry, "http://192.168.1.2:8000/")
+
+
+def test_a_page_of_the_bare_domain_is_told_of_the_wildcard_that_leaves_it_out():
+    registry = AccountRegistry((account("shop", "m.test", "*.example.com", "*.other.example"),))
+    with pytest.raises(HostNotAllowed) as refused:
+        registry.for_page(parse_page_url("https://example.com/"), "shop")
+    assert "`*.example.com`" in refused.value.hint.en
+    for url in ("https://ample.com/", "https://example.com.test/", "https://m.test.example/"):
+        with pytest.raises(HostNotAllowed) as refused:
+            registry.for_page(parse_page_url(url), "shop")
+        assert "*" not in refused.value.hint.en

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxsign import logs
-from wxsign.logs import JsonFormatter, RedactionFilter, configure, protect, redact
+from wxsign.broker.suspicion import Theft
+from wxsign.logs import JsonFormatter, RedactionFilter, configure, printable, protect, redact
+from wxsign.text import Text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -150,7 +152,43 @@ def test_no_text_and_no_field_breaks_the_line(text, fields):
     assert entry["level"] == "info"
 
 
+CONTROLS = "\x00\x07\x1b[31m\x7f\x9b2J\u2028\u202e\u2066\ud800"
+
+
+def test_text_from_outside_is_printed_without_what_a_terminal_obeys():
+    shown = printable(f"GET /{CONTROLS}/中文\n")
+    assert shown.isprintable()
+    assert shown.startswith(r"GET /\x00\x07\x1b[31m\x7f\x9b2J")
+    assert "/中文" in shown
+    assert printable("/a b?c=é") == "/a b?c=é"
+
+
+def test_no_line_of_the_log_holds_what_a_terminal_obeys_and_a_program_reads_it_as_it_came():
+    line = JsonFormatter().format(record("%s", CONTROLS, fields={"a": CONTROLS}))
+    assert line.isprintable()
+    assert json.loads(line)["a"] == CONTROLS
+
+
 # --------------------------------------------------------------------------------------------- redaction
+
+
+def test_a_sentence_of_ours_comes_out_whole_and_the_same_words_from_outside_do_not():
+    advice = "Find who has this AppSecret: it may be at redis://user:password@host, sent as Bearer <key>."
+    entry = formatted("x", fields={"hint": Text(advice, advice).en, "detail": advice})
+    assert entry["hint"] == advice
+    assert (
+        entry["detail"] == "Find who has this AppSecret: *** may be at redis://***@host, sent as Bearer ***"
+    )
+
+
+def test_the_advice_about_a_taken_token_names_what_to_look_for():
+    hint = Theft("wx0", "access_token", 0.0, 1.0).hint
+    assert (formatted("x", fields={"hint": hint.en})["hint"], redact(hint.zh)) == (hint.en, hint.zh)
+
+
+def test_a_protected_value_is_masked_in_a_sentence_of_ours_too():
+    protect(SECRET)
+    assert formatted("x", fields={"hint": Text(f"Not {SECRET}.", "").en})["hint"] == "Not ***."
 
 
 @pytest.mark.parametrize(

@@ -646,6 +646,7 @@ def test_a_name_that_does_not_resolve_is_a_fault_of_the_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     error = _error(client("https://wechat.test"))
     assert (error.code, error.scope) == ("wechat_dns", FailureScope.NETWORK)
+    assert (error.host, error.detail) == ("wechat.test", "Name or service not known")
 
 
 def test_a_resolver_that_hangs_does_not_hold_the_caller_and_nothing_is_sent_afterwards(
@@ -685,6 +686,26 @@ def test_a_base_that_is_none_is_an_error_of_ours_and_not_of_the_http_library(bas
     assert _error(client(base)).code == "wechat_connect"
 
 
+def test_whoever_refuses_a_connection_is_named_and_whether_it_was_asked_through_the_proxy(monkeypatch):
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{sock.getsockname()[1]}"
+    error = _error(client(f"http://{nobody}"))
+    assert (error.code, error.host, error.detail) == ("wechat_connect", nobody, "Connection refused")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@{nobody}")
+    error = _error(client("https://wechat.test"))
+    assert (error.host, error.detail) == ("wechat.test", "through the proxy: Connection refused")
+    assert SECRET not in str(error)
+
+
+def test_the_host_that_hangs_is_named_without_a_user_of_its_address(raw_server):
+    server = raw_server(silent)
+    error = _error(client(server.url.replace("http://", f"http://user:{SECRET}@")))
+    assert (error.code, error.host) == ("wechat_timeout", server.url.removeprefix("http://"))
+    assert SECRET not in str(error)
+    assert (error.host in error.operator_hint.en, error.host in error.hint.en) == (True, False)
+
+
 # ----------------------------------------------------------------------------------------------------- TLS
 
 
@@ -712,11 +733,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(raw_server, tls):
     server = raw_server(lambda connection: heard.append(b"request"), tls=tls)
     error = _error(client(server.url))
     assert (error.code, error.scope) == ("wechat_tls", FailureScope.NETWORK)
+    assert error.host == server.url.removeprefix("https://")
+    assert error.detail.startswith("certificate verify failed: self")
+    assert error.detail in str(error)
     assert heard == []
 
 
 def test_a_plain_server_behind_an_https_address_is_a_fault_of_tls(raw_server):
-    assert _error(client(raw_server(answering(OK + b"\r\n" + BODY)).https_url)).code == "wechat_tls"
+    error = _error(client(raw_server(answering(OK + b"\r\n" + BODY)).https_url))
+    assert error.code == "wechat_tls"
+    assert re.fullmatch("[a-z ]+", error.detail)
 
 
 def test_a_peer_that_hangs_up_during_the_handshake_has_reset_it(raw_server):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from wxsign.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,25 +25,14 @@ __all__ = [
     "FailureScope",
     "ParsedErrmsg",
     "Text",
+    "bounded_errmsg",
     "entry_for",
     "mask_errmsg",
     "parse_errmsg",
+    "rights_hint",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A sentence for people, in English and in Chinese."""
-
-    en: str
-    zh: str
-
-    def __str__(self) -> str:
-        return self.en
-
-    def in_language(self, language: str) -> str:
-        """Return the Chinese text for `zh` and its regional forms, else the English one."""
-        return self.zh if language.lower().startswith("zh") else self.en
+MAX_ERRMSG_CHARACTERS: Final = 500
 
 
 class FailureScope(StrEnum):
@@ -60,14 +51,17 @@ class FailureScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Errcode:
-    """One row of the catalogue. `hint` names no IP; `address_hint`, where there is one, has a place for it: `{ip}`."""
+    """One row of the catalogue. `hint` says what is true of every refusal; it names no IP and no figure.
+
+    `full_hint`, where there is one, has places for what one refusal tells: `{ip}`, or `{used}` and `{limit}`.
+    """
 
     errcode: int
     code: str
     scope: FailureScope
     message: Text
     hint: Text
-    address_hint: Text | None = None
+    full_hint: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +73,19 @@ class ParsedErrmsg:
     egress_ip: str
 
 
-# The suffix has been written ` rid: …`, `, rid: …`, ` hint: […]` and ` hints: [ req_id: … ]` over the years.
-_SUFFIX = re.compile(r"[,\s]*\b(?:rid:\s*(?P<rid>[0-9A-Za-z_-]+)|hints?:\s*\[(?P<hint>[^\]]*)\]?)")
-_EGRESS_IP = re.compile(r"(?:invalid ip|from ip:)\s+([0-9A-Fa-f.:]*[0-9A-Fa-f])", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)")
+# The suffix has been written ` rid: …`, `, rid: …`, ` hint: […]` and ` hints: [ req_id: … ]` over the years. It is looked for
+# only where a run of commas and blanks begins: tried at each of them, a long run would cost its length squared.
+_SUFFIX = re.compile(r"(?<![,\s])[,\s]*\b(?:rid:\s*(?P<rid>[0-9A-Za-z_-]+)|hints?:\s*\[(?P<hint>[^\]]*)\]?)")
+_EGRESS_IP = re.compile(r"(?:invalid ip|from ip:|requestip:)\s*([0-9A-Fa-f.:]*[0-9A-Fa-f])", re.IGNORECASE)
+_ADDRESS_CHARACTERS = "0123456789ABCDEFabcdef.:"
+_ADDRESS_RUN = re.compile(f"[{_ADDRESS_CHARACTERS}]+")
+_COLONS_OF_IPV6 = 2  # at least: `::`
+_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+
+
+def bounded_errmsg(errmsg: str) -> str:
+    """Return an errmsg of at most 500 characters. WeChat's are under 300; a longer one comes from a proxy or a broken store."""
+    return errmsg[:MAX_ERRMSG_CHARACTERS]
 
 
 def parse_errmsg(errmsg: str) -> ParsedErrmsg:
@@ -91,6 +94,7 @@ def parse_errmsg(errmsg: str) -> ParsedErrmsg:
     An IPv6-mapped address (`::ffff:192.0.2.1`) comes back as the IPv4 address that the whitelist wants.
     Source of the forms: developers.weixin.qq.com, "IP whitelist", and answers logged by users.
     """
+    errmsg = bounded_errmsg(errmsg)
     suffix = _SUFFIX.search(errmsg)
     rid = ((suffix["rid"] or suffix["hint"] or "") if suffix else "").removeprefix(" req_id:").strip()
     return ParsedErrmsg(text=_SUFFIX.sub("", errmsg).strip(), rid=rid, egress_ip=_egress_ip(errmsg))
@@ -110,7 +114,20 @@ def _egress_ip(errmsg: str) -> str:
 
 def mask_errmsg(errmsg: str) -> str:
     """Return the errmsg fit for the public: every IP address and request id is replaced by `***`."""
-    return _ADDRESS.sub("***", _SUFFIX.sub(" rid: ***", errmsg)).strip()
+    bounded = bounded_errmsg(errmsg)
+    if len(bounded) == MAX_ERRMSG_CHARACTERS:
+        # It may have been cut in the middle of an address.
+        bounded = bounded.rstrip(_ADDRESS_CHARACTERS)
+    return _ADDRESS_RUN.sub(_masked_run, _SUFFIX.sub(" rid: ***", bounded)).strip()
+
+
+def _masked_run(found: re.Match[str]) -> str:
+    run = found[0]
+    if run.count(":") < _COLONS_OF_IPV6 and not _IPV4.search(run):
+        return run
+    # `from ip:192.0.2.7.`: the colon before and the dot behind belong to the sentence.
+    before = ":" if run.startswith(":") and not run.startswith("::") else ""
+    return f"{before}***{run[len(run.rstrip('.')) :]}"
 
 
 def entry_for(errcode: int, *, token_endpoint: bool) -> Errcode:
@@ -138,22 +155,30 @@ def _unlisted(errcode: int) -> Errcode:
     )
 
 
-_CONSOLE_ZH = "微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息 → 开发信息"
-_CONSOLE_EN = f"WeChat developer platform, {_CONSOLE_ZH} (basic information, development information)"
+# Where things stand since WeChat moved its console. Source: doc/service/guide/dev/migration. Mini Programs stayed.
+_ACCOUNT = "微信开发者平台 → 我的业务 → 公众号/服务号"
+_IN_ENGLISH = "in the WeChat developer platform (developers.weixin.qq.com/platform): "
+_KEYS_ZH = f"{_ACCOUNT} → 基础信息 → 开发密钥"
+_KEYS_EN = f"{_IN_ENGLISH}{_KEYS_ZH}"
+_DOMAINS_ZH = f"{_ACCOUNT} → 基础信息 → 域名与消息推送配置"
+_DOMAINS_EN = f"{_IN_ENGLISH}{_DOMAINS_ZH}"
+_RIGHTS_ZH = f"{_ACCOUNT} → 接口管理 → 接口权限与额度"
+_RIGHTS_EN = f"{_IN_ENGLISH}{_RIGHTS_ZH}"
+HINT_JS_DOMAIN: Final = Text(
+    f"The host must be one of the account's JS interface security domains too, {_DOMAINS_EN}.",
+    f"该域名也必须在账号的「JS接口安全域名」之中：{_DOMAINS_ZH}。",
+)
 _COPY_SECRET = Text(
-    f"Was the secret reset? That kills the old one at once. Copy the AppSecret again: {_CONSOLE_EN}; then restart wxsign, process by process.",
-    f"是否重置过 AppSecret？重置后旧的 AppSecret 立即失效。请重新复制 AppSecret：{_CONSOLE_ZH}；然后逐个重启 wxsign。",
+    "Was the secret reset? That kills the old one at once. Was it ever enabled? That takes a verified real name (a person's account) or WeChat's "
+    f"certification (a company's). Copy the AppSecret again, {_KEYS_EN}; then restart wxsign, process by process.",
+    "是否重置过 AppSecret？重置后旧的 AppSecret 立即失效。是否启用过 AppSecret？个人主体须先完成实名认证、企业等主体须先完成微信认证才能启用。"
+    f"请重新复制 AppSecret：{_KEYS_ZH}；然后逐个重启 wxsign。",
 )
-_WRONG_SECRET = Errcode(
-    40001,
-    "invalid_secret",
-    FailureScope.SECRET,
-    Text(
-        "WeChat says the AppSecret is wrong, or is another account's.",
-        "微信认为 AppSecret 错误，或不属于该 AppID。",
-    ),
-    _COPY_SECRET,
-)
+# fmt: off
+_WRONG_SECRET = Errcode(40001, "invalid_secret", FailureScope.SECRET,
+    Text("WeChat says the AppSecret is wrong, or is another account's.", "微信认为 AppSecret 错误，或不属于该 AppID。"),
+    _COPY_SECRET)
+# fmt: on
 
 _HINT_RETRY = Text("Nothing: it is tried again by itself.", "无需处理：服务会自动重试。")
 _HINT_OUR_BUG = Text("This is a fault of wxsign: please report it.", "这是 wxsign 的缺陷：请报告。")
@@ -162,13 +187,34 @@ _HINT_STALE = Text(
     '服务会自动重新获取。若反复出现，说明有其他系统在刷新此账号的 token：请让它从本服务读取，或使用 `token_endpoint = "stable"`。',
 )
 _HINT_FROZEN = Text(
-    f"The account's owner has to clear it with WeChat: see the notices in the {_CONSOLE_EN}.",
-    f"须由账号主体与微信官方处理：请查看通知（{_CONSOLE_ZH}）。",
+    "The account's owner has to clear it with WeChat: see the notices at mp.weixin.qq.com.",
+    "须由账号主体与微信官方处理：请查看公众平台（mp.weixin.qq.com）的通知。",
 )
 _HINT_RIGHTS = Text(
-    "Check that the appid is that of an Official Account (not a Mini Program) and that it holds the right for this interface.",
-    "请确认 AppID 属于公众号/服务号（而非小程序），且账号拥有该接口的权限。",
+    f"Check that the appid is that of an Official Account (not a Mini Program) and that it holds the right for this interface, {_RIGHTS_EN}.",
+    f"请确认 AppID 属于公众号/服务号（而非小程序），且账号拥有该接口的权限：{_RIGHTS_ZH}。",
 )
+_HINT_THE_RIGHT = Text(
+    f"{{interface}} needs a right that this account lacks: see it {_RIGHTS_EN} → {{right}}. A Mini Program never has it; some accounts only once they are certified.",
+    f"{{interface}} 需要的权限该账号没有：请查看 {_RIGHTS_ZH} → {{right}}。小程序没有此权限；部分账号须先完成微信认证。",
+)
+# The interfaces that wxsign calls, by the names of their rights in WeChat's list.
+_RIGHTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "/cgi-bin/ticket/getticket": "网页服务 → JS-SDK",
+        "/cgi-bin/token": "基础支持 → 获取access_token",
+        "/cgi-bin/stable_token": "基础支持 → 获取access_token",
+        "/cgi-bin/get_api_domain_ip": "基础支持 → 获取微信服务器IP地址",
+    }
+)
+
+
+def rights_hint(interface: str) -> Text:
+    """Return what to do where the account lacks the right for an interface (a path), by that right's name if it is known."""
+    right = _RIGHTS.get(interface)
+    return _HINT_THE_RIGHT.filled(interface=interface, right=right) if right else _HINT_RIGHTS
+
+
 _HINT_CONFIRM = Text(
     "The account's administrator has been sent a message in WeChat: confirm it there. Better, add the server's IP to the whitelist.",
     "微信已向账号管理员发送模板消息：请在微信中确认。更好的办法是把服务器 IP 加入白名单。",
@@ -204,11 +250,11 @@ _ROWS = (
         _COPY_SECRET),
     Errcode(40164, "ip_not_whitelisted", FailureScope.ADDRESS,
         Text("WeChat refuses this server: its IP is not in the account's whitelist.", "微信拒绝了本服务器：其 IP 不在账号的白名单中。"),
-        Text(f"Add the server's outbound IP (named in this service's log) to the IP whitelist: {_CONSOLE_EN}, IP whitelist.", f"请把服务器的出口 IP（见本服务日志）加入 IP 白名单：{_CONSOLE_ZH} → IP白名单。"),
-        Text(f"Add {{ip}} to the IP whitelist: {_CONSOLE_EN}, IP whitelist. It is the address that WeChat sees, behind any NAT or proxy.", f"请把 {{ip}} 加入 IP 白名单：{_CONSOLE_ZH} → IP白名单。这是微信看到的出口地址（经过 NAT 或代理之后）。")),
+        Text(f"Add the server's outbound IP (named in this service's log) to the IP whitelist, {_KEYS_EN} → API IP白名单. It takes a few minutes.", f"请把服务器的出口 IP（见本服务日志）加入 IP 白名单：{_KEYS_ZH} → API IP白名单。数分钟后生效。"),
+        Text(f"Add {{ip}} to the IP whitelist, {_KEYS_EN} → API IP白名单. It is the address that WeChat sees, behind any NAT or proxy; it takes a few minutes.", f"请把 {{ip}} 加入 IP 白名单：{_KEYS_ZH} → API IP白名单。这是微信看到的出口地址（经过 NAT 或代理之后）；数分钟后生效。")),
     Errcode(40201, "no_callback_url", FailureScope.ACCOUNT,
         Text("The account has no callback URL to check.", "账号没有配置回调 URL，无法检测。"),
-        Text("Set the server URL in the console first.", "请先在后台配置服务器 URL。")),
+        Text(f"Set the server's URL first, {_DOMAINS_EN}.", f"请先配置服务器 URL：{_DOMAINS_ZH}。")),
     Errcode(40202, "invalid_check_action", FailureScope.ACCOUNT,
         Text("WeChat did not accept the action of the callback check.", "回调检测的 action 不正确。"),
         Text("Use dns, ping or all.", "请使用 dns、ping 或 all。")),
@@ -217,7 +263,7 @@ _ROWS = (
         Text("Use CHINANET, UNICOM, CAP or DEFAULT.", "请使用 CHINANET、UNICOM、CAP 或 DEFAULT。")),
     Errcode(40243, "secret_frozen", FailureScope.ACCOUNT,
         Text("The AppSecret is frozen.", "AppSecret 已被冻结。"),
-        Text(f"Unfreeze it: {_CONSOLE_EN}. It takes effect after about 10 minutes.", f"请解冻 AppSecret：{_CONSOLE_ZH}。约 10 分钟后生效。")),
+        Text(f"Unfreeze it, {_KEYS_EN}. It takes effect after about 10 minutes.", f"请解冻 AppSecret：{_KEYS_ZH}。约 10 分钟后生效。")),
     Errcode(41001, "access_token_missing", FailureScope.ACCOUNT,
         Text("The call carried no access_token.", "调用缺少 access_token。"),
         _HINT_OUR_BUG),
@@ -241,7 +287,8 @@ _ROWS = (
         Text("Check that no proxy in between drops the body of a POST.", "请检查中间的代理是否丢弃了 POST 请求体。")),
     Errcode(45009, "daily_quota_used_up", FailureScope.QUOTA_DAY,
         Text("The account's quota of calls for today is used up.", "该账号今日的接口调用次数已用完。"),
-        Text("Wait until midnight China time (UTC+8), or clear the quota in the console (10 times a month). Then find who calls so often.", "请等到北京时间零点，或在后台清零（每月 10 次）；并查明是谁在频繁调用。")),
+        Text(f"Wait until midnight China time (UTC+8), or clear the quota (10 times a month), {_RIGHTS_EN}. Then find who calls so often.", f"请等到北京时间零点，或将次数清零（每月 10 次）：{_RIGHTS_ZH}；并查明是谁在频繁调用。"),
+        Text(f"wxsign counts {{used}} of {{limit}} calls of its own today: where that is less than WeChat allows, another system makes the rest, so find it. Wait until midnight China time (UTC+8), or clear the quota (10 times a month), {_RIGHTS_EN}.", f"wxsign 今天自己的调用为 {{used}} 次（上限 {{limit}} 次）：若少于微信给的额度，其余是其他系统调用的，请查明。请等到北京时间零点，或将次数清零（每月 10 次）：{_RIGHTS_ZH}。")),
     Errcode(45011, "minute_quota_used_up", FailureScope.QUOTA_MINUTE,
         Text("Too many calls in this minute.", "本分钟内调用过于频繁。"),
         Text("Wait a minute: it is tried again by itself.", "请等待一分钟：服务会自动重试。")),
@@ -305,26 +352,36 @@ _ROWS = (
 )
 # fmt: on
 
-ERRCODES: Final[Mapping[int, Errcode]] = MappingProxyType({row.errcode: row for row in _ROWS})
+# One page of WeChat (doc/service/guide/dev/api) names 61004 where the others name 40164.
+_ALIKE: Final[Mapping[int, int]] = MappingProxyType({61004: 40164})
+
+_BY_NUMBER: Final = {row.errcode: row for row in _ROWS}
+ERRCODES: Final[Mapping[int, Errcode]] = MappingProxyType(
+    _BY_NUMBER | {errcode: replace(_BY_NUMBER[known], errcode=errcode) for errcode, known in _ALIKE.items()}
+)
 
 
 # What is said where WeChat gave no errcode at all.
-REACH_HINT: Final = Text(
-    "Check this machine's route to api.weixin.qq.com: DNS, firewall, HTTPS_PROXY.",
-    "请检查本机到 api.weixin.qq.com 的网络：DNS、防火墙、HTTPS_PROXY。",
-)
-UNREACHABLE: Final[Mapping[str, tuple[FailureScope, Text]]] = MappingProxyType(
-    {
-        "timeout": (FailureScope.BUSY, Text("WeChat did not answer in time.", "微信没有及时应答。")),
-        "reset": (FailureScope.BUSY, Text("WeChat broke the connection off.", "微信中断了连接。")),
-        "connect": (FailureScope.NETWORK, Text("WeChat cannot be reached.", "无法连接微信服务器。")),
-        "dns": (FailureScope.NETWORK, Text("WeChat's host name cannot be resolved.", "无法解析微信的域名。")),
-        "tls": (
-            FailureScope.NETWORK,
-            Text("No trusted TLS connection to WeChat could be made.", "无法与微信建立受信任的 TLS 连接。"),
-        ),
-    }
-)
+# Each row: scope; what is wrong; what to do.
+# fmt: off
+_HINT_REACH = Text(
+    "Usually it passes. If not, check this machine's way out (from inside the container, where wxsign runs in one): route, firewall, HTTPS_PROXY.",
+    "通常会自行恢复；若持续出现，请检查本机的出口（wxsign 在容器中运行时，请在容器内检查）：路由、防火墙、HTTPS_PROXY。")
+UNREACHABLE: Final[Mapping[str, tuple[FailureScope, Text, Text]]] = MappingProxyType({
+    "timeout": (FailureScope.BUSY, Text("WeChat did not answer in time.", "微信没有及时应答。"), _HINT_REACH),
+    "reset": (FailureScope.BUSY, Text("WeChat broke the connection off.", "微信中断了连接。"), _HINT_REACH),
+    "connect": (FailureScope.NETWORK, Text("WeChat cannot be reached.", "无法连接微信服务器。"), Text(
+        "Check this machine's way out (from inside the container, where wxsign runs in one): route, firewall, HTTPS_PROXY.",
+        "请检查本机的出口（wxsign 在容器中运行时，请在容器内检查）：路由、防火墙、HTTPS_PROXY。")),
+    "dns": (FailureScope.NETWORK, Text("WeChat's host name cannot be resolved.", "无法解析微信的域名。"), Text(
+        "Check the name servers of this machine (/etc/resolv.conf; inside the container, where wxsign runs in one), and that port 53 is open to them.",
+        "请检查本机的 DNS 服务器（/etc/resolv.conf；wxsign 在容器中运行时，请在容器内检查），以及到它们的 53 端口是否畅通。")),
+    "tls": (FailureScope.NETWORK, Text("No trusted TLS connection to WeChat could be made.", "无法与微信建立受信任的 TLS 连接。"), Text(
+        "Where your network signs TLS with a CA of its own, name its PEM file in REQUESTS_CA_BUNDLE (inside the container, where wxsign runs in one): docs/deployment.md#own-ca. Else check the machine's clock, and that nothing answers in WeChat's place.",
+        "若所在网络用自建 CA 签发 TLS 证书，请用 REQUESTS_CA_BUNDLE 指定其 PEM 文件（wxsign 在容器中运行时，须在容器内设置）：docs/deployment.md#own-ca。否则请检查本机时钟，以及是否有其他设备代替微信应答。")),
+})
+# fmt: on
+HINT_ASKED: Final = Text("Asked was {asked}.", "所请求的是 {asked}。")
 BAD_ANSWER_HINT: Final = Text(
     "Usually it passes. If not, something between this machine and WeChat (a proxy, a portal) answers in its place.",
     "通常会自行恢复；若持续出现，可能是本机与微信之间的代理或网关在代为应答。",

@@ -1,7 +1,8 @@
 """Logs: one JSON object a line, and no secret in any of them.
 
 Loggers are named `wxsign.…`; an event is a dotted name with fields: `logger.info("wxsign.refreshed", extra={"fields": {…}})`.
-Redaction works twice: by pattern (what follows `secret=`, `access_token=`, `Bearer` …) and by value (`protect`).
+Redaction works twice: by pattern (what follows `secret=`, `access_token=`, `Bearer` …) and by value (`protect`). Sentences of
+ours (`Text`) are searched for values only: they speak of AppSecrets and bearers, and their advice has to arrive whole.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from wxsign.text import Sentence
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -39,6 +42,10 @@ _PAIR: Final = re.compile(
 )
 _BEARER: Final = re.compile(r"""(\bbearer(?:\s|%20|\+)+)[^\s"'\\,;]+""", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"""(://)[^\s/?#@:"']*:[^\s/?#@"']*(@)""")
+# What a terminal obeys: C0, DEL and C1 controls, line separators, and the marks that turn the direction of writing round.
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 # Insertion order is age. Replaced as a whole, never changed: a reader on another thread needs no lock.
 _protected: tuple[str, ...] = ()
@@ -55,10 +62,18 @@ def protect(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text with every secret in it replaced by `***`; redacting twice changes nothing more."""
+    """Return the text with every secret in it replaced by `***`; redacting twice changes nothing more.
+
+    In a `Sentence` only protected values are replaced.
+    """
+    ours = isinstance(text, Sentence)
     for value in _protected:
         if value in text:
             text = text.replace(value, MASK)
+    return text if ours else _without_pairs(text)
+
+
+def _without_pairs(text: str) -> str:
     # Most lines name no secret at all, and a plain search says so at a tenth of a pattern's cost.
     lowered = text.lower()
     if any(word in lowered for word in _KEY_WORDS):
@@ -66,6 +81,11 @@ def redact(text: str) -> str:
     if "bearer" in lowered:
         text = _BEARER.sub(rf"\1{MASK}", text)
     return _USER_INFO.sub(rf"\1{MASK}\2", text)
+
+
+def printable(text: str) -> str:
+    """Return text from outside fit for a terminal: what a terminal would obey becomes its escape, `\\x1b` or `\\u202e`."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class RedactionFilter(logging.Filter):
@@ -93,8 +113,8 @@ class JsonFormatter(logging.Formatter):
             line = json.dumps(
                 {**self._head(record), "event": "wxsign.unloggable", "error": type(error).__name__}
             )
-        # A lone surrogate becomes JSON's own escape of it; no stream could encode it.
-        return line.encode("utf-8", "backslashreplace").decode()
+        # JSON escapes C0 controls only. A lone surrogate could not be encoded by any stream.
+        return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
     def _head(self, record: logging.LogRecord) -> dict[str, Any]:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

@@ -75,7 +75,8 @@ class Exchange:
             outcome = self._outcome.get(timeout=deadline_seconds)
         if outcome is None:
             connected = self._lifeline.cut()
-            outcome = WeChatUnreachable("timeout" if connected else "connect", self._request.endpoint)
+            reason: UnreachableReason = "timeout" if connected else "connect"
+            outcome = WeChatUnreachable(reason, self._request.endpoint, host=_host(self._base))
         if isinstance(outcome, WeChatError):
             raise outcome
         return outcome
@@ -84,7 +85,7 @@ class Exchange:
         try:
             self._outcome.put(self._exchange())
         except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an error of ours without the URL
-            self._outcome.put(_failure(error, self._request.endpoint))
+            self._outcome.put(_failure(error, self._request.endpoint, _host(self._base)))
         finally:
             self._lifeline.release()
 
@@ -224,21 +225,46 @@ _REASONS: Final[tuple[tuple[UnreachableReason, tuple[type[BaseException], ...]],
 )
 
 
-def _failure(error: Exception, endpoint: str) -> WeChatError:
+def _failure(error: Exception, endpoint: str, host: str) -> WeChatError:
     """Turn any exception of a call into ours, by its types alone: its text holds the URL."""
     if isinstance(error, WeChatError):
         return error
     chain = tuple(_chain(error))
     for reason, types in _REASONS:
         if any(isinstance(link, types) for link in chain):
-            return WeChatUnreachable(reason, endpoint)
+            return WeChatUnreachable(reason, endpoint, host=host, detail=_detail(chain))
     if any(
         isinstance(link, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead) for link in chain
     ):
         return WeChatBadAnswer("truncated", endpoint)
     if any(isinstance(link, http.client.HTTPException | urllib3.exceptions.DecodeError) for link in chain):
         return WeChatBadAnswer("not_json", endpoint)
-    return WeChatUnreachable("connect", endpoint)
+    return WeChatUnreachable("connect", endpoint, host=host)
+
+
+def _host(base: str) -> str:
+    """The host of an API base, with its port where it names one; `""` for a base that is none."""
+    with suppress(ValueError):
+        return urlsplit(base).netloc.rpartition("@")[2]
+    return ""
+
+
+def _detail(chain: tuple[BaseException, ...]) -> str:
+    """The reason of OpenSSL or of the system: words from their own tables, where every other text may hold the URL."""
+    proxy = any(
+        isinstance(link, urllib3.exceptions.ProxyError | requests.exceptions.ProxyError) for link in chain
+    )
+    return f"{'through the proxy: ' if proxy else ''}{next(filter(None, map(_words, chain)), '')}"
+
+
+def _words(link: BaseException) -> str:
+    if isinstance(link, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {link.verify_message}"
+    if isinstance(link, ssl.SSLError):
+        return (link.reason or "").replace("_", " ").lower()
+    if isinstance(link, OSError) and not isinstance(link, requests.exceptions.RequestException):
+        return link.strerror or ""
+    return ""
 
 
 def _chain(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
