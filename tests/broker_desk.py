@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wxsign.broker import CredentialBroker, Surroundings
+from wxsign.broker import Adopted, CredentialBroker, Surroundings
 from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint
 from wxsign.errors import StoreUnavailable, WeChatRefused, WeChatUnreachable
 from wxsign.stores import MemoryStore, SqliteStore
@@ -154,8 +154,11 @@ class Desk:
         else:
             self.store.path.unlink()
 
+    def notes(self, *names):
+        return self.store.view((), names).notes
+
     def stored(self, name):
-        return self.store.load([name.name]).get(name.name)
+        return self.store.view([name.name]).records.get(name.name)
 
 
 @contextmanager
@@ -178,12 +181,12 @@ class Worker:
         self._desk = desk
         self._threads = []
         self.refuse_threads = False
-        self.events = []
+        self.events, self.adopted = [], []
         self.broker = CredentialBroker(
             store or desk.store,
             wechat or desk.wechat,
             **broker,
-            observers=[self.events.append],
+            observers=[self._note],
             surroundings=Surroundings(
                 boot_clock=desk.boot,
                 wall_clock=desk.wall,
@@ -196,6 +199,9 @@ class Worker:
         )
         if not watching:
             self.broker._watcher.stop()
+
+    def _note(self, event):
+        (self.adopted if isinstance(event, Adopted) else self.events).append(event)
 
     def _spawn(self, work):
         if self.refuse_threads:
@@ -253,11 +259,11 @@ class Wire:
         if not callable(found):
             return found
 
-        def call(*arguments):
+        def call(*arguments, **named):
             self.before(name)
             if self.cut or (self.read_only and name in self.WRITES):
                 raise StoreUnavailable(f"cut at {name}")
-            result = found(*arguments)
+            result = found(*arguments, **named)
             self.after(name)
             return result
 

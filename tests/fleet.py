@@ -160,6 +160,7 @@ def many_accounts(api_base: str, here: Path, accounts: Mapping[str, str]) -> dic
     """Return the environment of a service with an account for each name and AppID; none of them is warm."""
     blocks = [
         f'[accounts.{name}]\nkind = "official"\napp_id = "{appid}"\napp_secret_env = "THE_SECRET"\n'
+        "warm = false\n"
         f'allowed_hosts = ["{name}.example.com"]\n'
         for name, appid in accounts.items()
     ]

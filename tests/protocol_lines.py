@@ -5,6 +5,7 @@ from functools import partial
 from broker_desk import PROBE_PATH, TICKET_PATH, TOKEN, TOKEN_PATH, refused
 from protocol_wechat import ACTED_ON, FAULTS, Call, LeaseSeen
 
+from wxsign.credentials import sort_of
 from wxsign.errors import FailureScope, StoreUnavailable, WeChatError
 
 # No two steps are made in the same millisecond.
@@ -30,9 +31,9 @@ class StoreLine:
         return self._world.store.now()
 
     def __getattr__(self, name):
-        return lambda *arguments: self._step(name, arguments)
+        return lambda *arguments, **named: self._step(name, arguments, named)
 
-    def _step(self, name, arguments):
+    def _step(self, name, arguments, named):
         world = self._world
         task = world.running
         asked_at = world.true
@@ -42,13 +43,15 @@ class StoreLine:
             task.lease = None
         if world.cut:
             raise StoreUnavailable(f"cut at {name}")
-        before = world.store.load(arguments[:1]) if name == "replace" else {}
-        result = getattr(world.store, name)(*arguments)
+        before = world.store.view(arguments[:1]).records if name == "replace" else {}
+        result = getattr(world.store, name)(*arguments, **named)
         if name == "acquire" and result and task:
             task.lease = LeaseSeen(result.name, result.number, result.granted_at, world.epoch)
             world.longest_grant = max(world.longest_grant, world.true - asked_at)
         if name == "replace":
-            world.judge_replaced(before.get(arguments[0]), *arguments, done=result)
+            world.judge_replaced(before.get(arguments[0]), *arguments[:2], done=result)
+            if task and arguments[2:]:
+                task.lease = None
         if world.losing_answers and name in {"replace", "acquire", "note", "take", "release"}:
             world.losing_answers -= 1
             world.epoch += 1
@@ -67,7 +70,7 @@ class UpstreamLine:
 
     def fetch(self, key, *, access_token, force, attempt):
         wechat = self._world.wechat
-        if not key.is_token:
+        if sort_of(key).needs is not None:
             take = partial(self._with, access_token, TICKET_PATH, wechat.take_ticket)
             return self._call(key, "ticket", TICKET_PATH, take, used=access_token)
         stable = key.endpoint == TOKEN.endpoint

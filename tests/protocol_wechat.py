@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from broker_desk import START, refused
 
-from wxsign.broker.refresh import FORCE_GAP_SECONDS
+from wxsign.broker.reports import FORCE_GAP_SECONDS
 from wxsign.errors import WeChatBadAnswer, WeChatUnreachable
 from wxsign.wechat import Granted
 

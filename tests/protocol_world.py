@@ -15,14 +15,14 @@ from protocol_tasks import Task, Turnstile, shut_gate
 from protocol_wechat import WeChat
 
 from wxsign.broker import CredentialBroker, Surroundings
-from wxsign.broker.broker import COLD_WAIT_SECONDS
-from wxsign.broker.refresh import FORCE_GAP_SECONDS, LEASE_SECONDS, VERDICT_SECONDS
-from wxsign.credentials import LONG_AGO, RefreshNeed, adopted, policy_for
+from wxsign.broker.link import CALL_SECONDS, LEASE_SECONDS
+from wxsign.broker.reports import FORCE_GAP_SECONDS
+from wxsign.broker.seat import REPORT_LAG_SECONDS
+from wxsign.broker.waiting import FREE_WAIT_SECONDS
+from wxsign.credentials import LONG_AGO, RefreshNeed, adopted, needed_by, sort_of
 from wxsign.errors import CredentialUnavailable
 
 A_LITTLE = 0.01
-# A process keeps a verdict for a second after it read it in the store.
-STILL_KNOWN_SECONDS = 1.1
 
 
 class ViolationError(AssertionError):
@@ -58,16 +58,16 @@ class Worker:
         return self.world.true - START + self.machine.boot
 
     def usable(self, key):
-        return self.broker._near.usable(key.name)
+        return self.broker._near.usable(key)
 
     def check(self):
         """What must hold of a process after every step."""
         near = self.broker._near
         for key in self.world.keys:
-            highest = near.highest(key.name)
+            highest = near.seat(key).highest
             assert highest >= self.highest.get(key.name, 0), f"{self} forgot a version"
             self.highest[key.name] = highest
-            held = near.usable(key.name)
+            held = near.usable(key)
             assert held is None or held.credential.version == highest, f"{self} serves an older version"
 
 
@@ -84,7 +84,7 @@ class World:
         self.epoch, self.stepped_back, self.stepped = 0, 0.0, False
         self.robbed, self.longest_grant = False, 0.0
         self.ticket_key = TICKET.__class__(TICKET.api_base, TICKET.app_id, TICKET.kind, endpoint)
-        self.token_key = self.ticket_key.token_key
+        self.token_key = needed_by(self.ticket_key)
         self.keys = (self.token_key, self.ticket_key)
         self.wechat = WeChat(self, life_seconds)
         self.machines = [
@@ -199,12 +199,15 @@ class World:
         def work():
             task = self.running
             at_once, began = worker.usable(key) is not None, self.true
+            crowded = worker.broker._near.seat(key).waiting > 0
             try:
                 held = worker.broker.get(key)
             except CredentialUnavailable as error:
                 self.demand(worker.usable(key) is None, "503 while something usable is held")
                 waited = self.true - began
-                self.demand(error.cause or waited >= COLD_WAIT_SECONDS, "503 without a cause, and at once")
+                self.demand(
+                    error.cause or crowded or waited >= FREE_WAIT_SECONDS, "503 without a cause, and at once"
+                )
                 self.said.append(f"{error} {error!r} {error.cause!r}")
                 return
             self.judge_served(worker, key, held)
@@ -217,16 +220,21 @@ class World:
         key = self.token_key
 
         def work():
-            known = worker.broker._near.highest(key.name)
+            known, arrived_at = worker.broker._near.seat(key).highest, self.true
+            arrived_boot = worker.boot()
             try:
                 held, verified = worker.broker.report(key, rejected)
             except CredentialUnavailable:
                 return
             # Unverified it may come back only where WeChat was asked for a new one, and gave it again.
-            asked = verified or held.credential.version > known
+            verdict = worker.broker._near.seat(key).verdict
+            given_again = (
+                verdict and not verdict.error and verdict.asked_at >= arrived_boot - REPORT_LAG_SECONDS
+            )
+            asked = verified or given_again or held.credential.version > known
             self.demand(asked or held.value != rejected, "a reported token came back unverified")
             if verified:
-                self.judge_verified(rejected)
+                self.judge_verified(rejected, arrived_at)
             self.judge_served(worker, key, held)
 
         self.start(worker, "report", work)
@@ -242,18 +250,23 @@ class World:
         self.demand(
             self.true < limit, f"{worker} served a {key.kind} {self.true - limit:.3f} s after its end"
         )
-        if key.is_token and key.endpoint == TOKEN.endpoint and not (self.robbed or self.stepped_back):
+        if (
+            key == self.token_key
+            and key.endpoint == TOKEN.endpoint
+            and not (self.robbed or self.stepped_back)
+        ):
             self.demand(self.wechat.alive(held.value), f"{worker} served a dead token that nobody had killed")
 
-    def judge_verified(self, token):
+    def judge_verified(self, token, arrived_at):
+        """A verdict is asked for after the report's own call could have failed."""
         tried = [call for call in self.wechat.calls if call.what == "probe" and call.used == token]
         found = [call for call in tried if call.outcome == "answered"]
-        since = min((self.true - call.ended_at for call in found), default=1e9)
-        limit = VERDICT_SECONDS + STILL_KNOWN_SECONDS + self.stepped_back
-        self.demand(since < limit, "verified, but not of late", since)
+        since = min((arrived_at - call.sent_at for call in found), default=1e9)
+        limit = REPORT_LAG_SECONDS + self.longest_grant + 0.1 + self.stepped_back
+        self.demand(since <= limit, "verified by what was asked before the report's own call", since)
 
     def judge_replaced(self, before, name, wanted, *, done):
-        after = self.store.load((name,)).get(name)
+        after = self.store.view((name,)).records.get(name)
         self.demand(after is not None, "what stood there is gone")
         self.demand(
             before is None or after.version >= before.version, "a lower version replaced a higher one"
@@ -278,6 +291,8 @@ class World:
     def judge_call(self, call):
         if not self.covered(call):
             return
+        left = call.lease.granted_at + LEASE_SECONDS - self.store.now()
+        self.demand(left >= CALL_SECONDS - A_LITTLE, "a call that may outlive its lease", call, left)
         others = [other for other in self.wechat.in_flight if other.key == call.key and self.covered(other)]
         self.demand(not others, "two calls in flight for one credential", call, *others)
         before = [
@@ -304,23 +319,23 @@ class World:
         alive = [other for other in before if other.used == call.used and other.outcome == "answered"]
         for other in alive:
             self.demand(
-                self._since(other, call) >= VERDICT_SECONDS - A_LITTLE,
+                self._since(other, call) >= REPORT_LAG_SECONDS - A_LITTLE,
                 "asked again about a token just found alive",
             )
 
     def _judge_need(self, call):
         """A call is made only where what stands in the store needs it, or WeChat has refused that very token."""
-        standing = self.store.load((call.key.name,)).get(call.key.name)
+        standing = self.store.view((call.key.name,)).records.get(call.key.name)
         now = call.lease.granted_at
         record = standing and adopted(standing, now)
-        held = call.worker.broker._near.last(call.key.name)
+        held = call.worker.broker._near.seat(call.key).last
         if held and held.credential.started_at == LONG_AGO:
             return  # It was adopted as a record from the future, before the clock was stepped back to it.
         # Who held it before the clock was stepped back knows better how long ago that was; who waited for the lease
         # counts from before it.
         late = self.stepped_back + self.longest_grant + 1
-        if policy_for(call.key).need(record, now + late) is RefreshNeed.NONE:
-            self.demand(call.key.is_token, f"a {call.what} call without need: {record}")
+        if sort_of(call.key).need(record, now + late) is RefreshNeed.NONE:
+            self.demand(call.key == self.token_key, f"a {call.what} call without need: {record}")
             self.demand(record.value in self.wechat.refused, f"a {call.what} call without need: {record}")
 
     def _judge_backoff(self, call, before):

@@ -145,7 +145,7 @@ class ServiceDesk:
 
     @property
     def token_key(self):
-        return self.services[0]._token_key("default")
+        return self.services[0]._tokens["default"]
 
     def token(self, worker=0):
         return self.services[worker].broker.get(self.token_key).value

@@ -40,9 +40,10 @@ def row(name: str, *never: str | frozenset[str]) -> Row:
 CORE = frozenset({"wxsign.stores", "requests", "sqlite3", "redis"})
 
 TABLE = (
+    row("text", WORLD),
     row("errcodes", WORLD),
     row("errors", WORLD),
-    row("logs", "wxsign", WEB, NETWORK),
+    row("logs", "wxsign.errcodes", "wxsign.errors", WEB, NETWORK),
     row("credentials", WORLD),
     row("signing", WORLD),
     row("accounts", CLOCKS, RANDOM, NETWORK, THREADS, SYSTEM, WEB, "click", "wxsign.settings"),
@@ -67,8 +68,14 @@ RANK = {entry.name: rank for rank, entry in enumerate(TABLE)}
 # Beside the settings: the language of a terminal, and the sockets that gunicorn or systemd handed on.
 ENVIRONMENT_READERS = {"settings", "commands", "serving"}
 
-MAX_MODULE_LINES = 450
-MAX_FUNCTION_LINES = 60
+MAX_MODULE_LINES = 400
+# A table of data, and the texts around it.
+TABLES_OF_DATA = {"wxsign.settings.table", "wxsign.errcodes"}
+MAX_FUNCTION_LINES = 40
+MAX_METHODS = 20
+MAX_CLASS_LINES = 250
+# The operations of the protocol of stores, or the calls of WeChat, are one method each.
+MANY_OPERATIONS = {"SqliteStore", "Sandbox"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,7 @@ def test_only_few_modules_read_the_environment():
 
 @each_source
 def test_no_module_is_too_long_to_be_read_in_one_go(source):
-    assert source.lines <= MAX_MODULE_LINES
+    assert source.lines <= MAX_MODULE_LINES or source.module in TABLES_OF_DATA
 
 
 @each_source
@@ -200,6 +207,23 @@ def test_no_function_is_too_long_to_be_seen_at_once(source):
     ]
     lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+
+
+@each_source
+def test_no_class_is_too_large_to_be_known_by_heart(source):
+    classes = [
+        node
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef) and node.name not in MANY_OPERATIONS
+    ]
+    sizes = {
+        node.name: (
+            sum(isinstance(part, ast.FunctionDef) for part in node.body),
+            node.end_lineno - node.lineno + 1,
+        )
+        for node in classes
+    }
+    assert {n: size for n, size in sizes.items() if size[0] > MAX_METHODS or size[1] > MAX_CLASS_LINES} == {}
 
 
 @each_source

@@ -22,6 +22,7 @@ from broker_desk import (
 )
 
 from wxsign.broker import Surroundings
+from wxsign.broker.events import teller
 from wxsign.broker.near import NearCache
 from wxsign.credentials import Credential
 from wxsign.errors import CredentialUnavailable, WeChatBadAnswer, WeChatUnreachable
@@ -156,10 +157,10 @@ def test_no_lock_is_held_while_wechat_or_the_store_is_waited_for(desk):
 def test_at_the_very_moment_of_expiry_nobody_meets_an_error():
     moments = [0.0]
     near = NearCache(8, lambda: moments.pop(0) if moments[1:] else moments[0])
-    near.adopt("name", Credential("value", 1, 10, 0.0, 10.0, 10.0), 0.0)
+    near.adopt(TOKEN, Credential("value", 1, 10, 0.0, 10.0, 10.0), 0.0)
     for looks in range(4):
         moments[:] = [9.999] * looks + [10.0]
-        held = near.usable("name")
+        held = near.usable(TOKEN)
         assert held is None or held.value == "value"
 
 
@@ -330,7 +331,7 @@ def test_needing_it_urgently_shortens_a_backoff_that_was_long(swift):
     assert late < 7140 < late + 60
     swift.wechat.always = {}
     swift.advance(7200 - 7140)
-    worker.broker._failures.clear()
+    worker.broker._near.seat(TOKEN).failed = None
     assert worker.get(TOKEN) == "token-1"
 
 
@@ -408,7 +409,7 @@ def test_who_asks_the_api_reads_what_was_written_before(desk):
     writer, reader = desk.fleet(2, watching=True)
     assert (writer.broker.fresh(TOKEN).value, reader.broker.fresh(TOKEN).value) == ("token-1", "token-1")
     desk.wechat.values["access_token"] = "token-2"
-    writer.broker.probe(TOKEN)
+    writer.broker.refresh_now(TOKEN)
     assert reader.broker.fresh(TOKEN).value == "token-2"
 
 
@@ -493,7 +494,7 @@ def test_an_unforeseen_error_is_logged_told_and_not_repeated_in_a_loop(swift, ca
 
 def test_an_observer_that_fails_stops_nothing(desk, caplog):
     worker = desk.worker()
-    worker.broker._refresher._observers = (lambda _event: 1 / 0, worker.events.append)
+    worker.broker._attempts._tell = teller((lambda _event: 1 / 0, worker._note))
     assert worker.get(TOKEN) == "token-1"
     worker.join()
     assert worker.outcomes() == ["refreshed"]
@@ -553,17 +554,17 @@ def test_an_operators_probe_asks_at_once_whatever_schedule_and_doors_say(desk):
     worker = desk.worker()
     with pytest.raises(CredentialUnavailable):
         worker.get(TOKEN)
-    assert worker.broker.probe(TOKEN).error.errcode == 40013
+    assert worker.broker.refresh_now(TOKEN).error.errcode == 40013
     desk.wechat.always = {}
-    assert str(worker.broker.probe(TOKEN).outcome) == "refreshed"
-    assert str(worker.broker.probe(TOKEN).outcome) == "unchanged"
+    assert str(worker.broker.refresh_now(TOKEN).outcome) == "refreshed"
+    assert str(worker.broker.refresh_now(TOKEN).outcome) == "unchanged"
     assert worker.get(TOKEN) == "token-1"
     assert desk.wechat.count("access_token") == 4
 
 
 def test_a_probe_of_a_ticket_fetches_the_token_it_needs_first(desk):
     worker = desk.worker()
-    assert str(worker.broker.probe(TICKET).outcome) == "refreshed"
+    assert str(worker.broker.refresh_now(TICKET).outcome) == "refreshed"
     assert [call.what for call in desk.wechat.calls] == ["access_token", "jsapi"]
 
 
@@ -573,7 +574,7 @@ def test_a_probe_waits_for_the_fetch_that_is_running(desk):
     caller = threading.Thread(target=worker.get, args=(TOKEN,))
     caller.start()
     eventually(lambda: desk.wechat.calls)
-    probing = threading.Thread(target=worker.broker.probe, args=(TOKEN,))
+    probing = threading.Thread(target=worker.broker.refresh_now, args=(TOKEN,))
     probing.start()
     assert desk.wechat.count("access_token") == 1
     gate.set()

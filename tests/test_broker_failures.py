@@ -233,7 +233,7 @@ def test_a_worker_whose_first_try_fails_as_the_ticket_runs_out_waits_for_the_oth
     desk.wechat.values = {"access_token": "token-2", "jsapi": "ticket-2"}
 
     def fetch_elsewhere():
-        eventually(lambda: len(bad.calls) == failed_before + 1 and not cut_off.broker._in_flight)
+        eventually(lambda: len(bad.calls) == failed_before + 1 and not cut_off.broker._fetches.running)
         return good.get(TICKET)
 
     assert together([lambda: cut_off.get(TICKET), fetch_elsewhere]) == ["ticket-2", "ticket-2"]
@@ -286,7 +286,7 @@ def test_a_refusal_proves_the_network_and_opens_its_door(swift):
     worker = swift.worker(warm=[TOKEN])
     swift.run(6)
     assert worker.get(TOKEN) == "token-1"
-    assert not swift.store.notes([f"door|machine|m1|{TOKEN.api_base}|{TOKEN.app_id}"])
+    assert not swift.store.view((), [f"door|machine|m1|{TOKEN.api_base}|{TOKEN.app_id}"]).notes
 
 
 def test_a_closed_door_of_the_token_does_not_close_the_tickets(desk):

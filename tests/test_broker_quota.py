@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from broker_desk import (
+    APP,
     CLASSIC,
     DOWN,
     START,
@@ -44,9 +45,9 @@ def to_midnight(desk):
 def test_calls_are_counted_for_the_fleet_and_across_restarts(desk):
     for _ in range(2):
         for worker in desk.fleet(2):
-            worker.broker.probe(TICKET)
+            worker.broker.refresh_now(TICKET)
         desk.workers.clear()
-    spent = {spending.endpoint: spending.used for spending in desk.worker().broker.ledger.spending(TICKET)}
+    spent = {spending.endpoint: spending.used for spending in desk.worker().broker.spending([TICKET])[APP]}
     assert spent == {
         "stable_token": desk.wechat.count("access_token"),
         "getticket": 4,
@@ -91,9 +92,15 @@ def test_reports_of_living_tokens_cannot_use_up_more_than_their_share(desk):
         assert worker.report("token-1") == ("token-1", True)
         worker.join()
         desk.advance(11)
+    assert worker.report("token-1") == ("token-1", False), (
+        "a refresh within the rations took the probe's place"
+    )
+    assert [call.what for call in desk.wechat.calls][-2:] == ["probe", "access_token"]
+    worker.join()
+    desk.advance(11)
     with pytest.raises(CredentialUnavailable) as told:
         worker.report("token-1")
-    assert told.value.cause.code == "quota_spent"
+    assert told.value.cause.code == "too_many_refreshes"
     assert worker.get(TOKEN) == "token-1"
 
 
@@ -194,7 +201,7 @@ def test_a_classic_token_refused_on_a_ticket_fetch_was_taken_and_one_of_our_own_
     worker = desk.worker()
     worker.hold(CLASSIC)
     desk.wechat.values["access_token"] = "token-2"
-    worker.broker.probe(CLASSIC)
+    worker.broker.refresh_now(CLASSIC)
     assert thefts(desk) == []
     desk.wechat.values["access_token"] = "token-3"
     desk.wechat.script["jsapi"].append(refused(40001, TICKET_PATH))
@@ -239,10 +246,10 @@ def test_a_reader_cannot_verify_and_only_its_reporter_suffers(desk):
 def test_a_clock_that_is_off_the_stores_is_reported(desk, caplog):
     worker = desk.worker()
     worker.tick()
-    assert not worker.broker.fleet.clock_skewed
+    assert not worker.broker.link.clock_skewed
     ahead = desk.worker()
-    ahead.broker.fleet._wall_clock = lambda: desk.wall() + 6
+    ahead.broker.link._wall_clock = lambda: desk.wall() + 6
     ahead.tick()
     ahead.tick()
-    assert ahead.broker.fleet.clock_skewed
+    assert ahead.broker.link.clock_skewed
     assert caplog.messages.count("wxsign.clock_skewed") == 1

@@ -21,6 +21,7 @@ from broker_desk import (
     together,
 )
 
+from wxsign.broker.reports import PROBES_A_CLIENT_A_DAY, REPORT_GAP_SECONDS, REPORTS_A_CLIENT_AN_HOUR
 from wxsign.credentials import Credential
 from wxsign.errors import CredentialUnavailable
 
@@ -63,18 +64,87 @@ def test_a_report_of_a_living_token_returns_it_as_verified_and_fetches_nothing(d
     assert desk.wechat.calls[1].access_token == "token-1"
 
 
-def test_the_verdict_answers_every_report_of_the_fleet_for_ten_seconds(desk):
+def test_a_verdict_answers_the_reports_of_the_fleet_that_come_within_a_second_of_it(desk):
     workers = desk.fleet(4)
     for worker in workers:
         worker.hold(TOKEN)
-    for second in range(10):
-        assert workers[second % 4].report("token-1") == ("token-1", True)
-        for worker in workers:
-            worker.join()
-        desk.advance(1)
+    for worker in workers:
+        assert worker.report("token-1") == ("token-1", True)
+        worker.join()
+        desk.advance(0.25)
     assert desk.wechat.count("probe") == 1
+    desk.advance(0.25)
     workers[0].report("token-1")
     assert desk.wechat.count("probe") == 2
+
+
+def test_after_a_false_report_a_true_one_is_not_answered_by_the_old_verdict(desk):
+    worker, other = desk.fleet(2)
+    for each in (worker, other):
+        each.hold(TOKEN)
+    assert worker.report("token-1") == ("token-1", True)
+    worker.join()
+    die(desk)
+    desk.advance(1.5)
+    assert other.report("token-1") == ("token-2", False)
+    assert worker.report("token-1") == ("token-2", False)
+
+
+def test_one_clients_false_reports_cost_another_ones_true_report_nothing(desk):
+    worker = desk.worker(limit_of=lambda _key, _call: 100_000)
+    worker.hold(TOKEN)
+    for _ in range(PROBES_A_CLIENT_A_DAY):
+        assert worker.broker.report(TOKEN, "token-1", "talkative")[1]
+        worker.join()
+        desk.advance(2)
+    desk.advance(600)
+    die(desk)
+    assert worker.broker.report(TOKEN, "token-1", "honest")[0].value == "token-2"
+
+
+def test_where_no_probe_may_be_spent_a_rationed_refresh_takes_its_place(desk):
+    worker = desk.worker(limit_of=lambda _key, call: 0 if call == "get_api_domain_ip" else 1000)
+    worker.hold(TOKEN)
+    assert worker.report("token-1") == ("token-1", False), "WeChat was asked, and gave it again"
+    worker.join()
+    die(desk)
+    desk.advance(REPORT_GAP_SECONDS)
+    assert worker.report("token-1") == ("token-2", False)
+    assert desk.wechat.count("probe") == 0
+    assert not any(call.force for call in desk.wechat.calls)
+
+
+def test_the_refreshes_of_one_client_are_rationed_and_another_still_has_its_own(swift):
+    worker = swift.worker()
+    numbers = itertools.count(2)
+    worker.hold(TOKEN)
+
+    def report(client):
+        token = worker.get(TOKEN)
+        die(swift, token, f"token-{next(numbers)}")
+        swift.advance(REPORT_GAP_SECONDS + 1)
+        return worker.broker.report(TOKEN, token, client)[0].value != token
+
+    assert all(report("often") for _ in range(REPORTS_A_CLIENT_AN_HOUR))
+    with pytest.raises(CredentialUnavailable) as told:
+        report("often")
+    assert told.value.cause.code == "too_many_refreshes"
+    worker.join()
+    assert report("seldom")
+
+
+def test_a_verdict_that_failed_leaves_a_known_failure_known(desk):
+    worker = desk.worker()
+    worker.hold(TOKEN)
+    desk.wechat.always = {"access_token": DOWN, "probe": DOWN}
+    desk.advance(6950)
+    worker.tick()
+    known = worker.broker.standing(TOKEN)[1]
+    assert known.error.code == "wechat_timeout"
+    with pytest.raises(CredentialUnavailable):
+        worker.report("token-1")
+    worker.join()
+    assert worker.broker.standing(TOKEN)[1] == known
 
 
 def test_a_report_of_a_dead_token_makes_one_refresh_for_which_all_reporters_wait(desk):
@@ -308,7 +378,9 @@ def test_a_token_replaced_before_the_lease_was_had_is_not_asked_about(desk):
     wire = Wire(desk.store)
     worker = desk.worker(store=wire)
     worker.hold(TOKEN)
-    other = Credential("token-2", 10**15, 7200, desk.wall(), desk.wall() + 7200, desk.wall() + 7200)
+    other = Credential(
+        "token-2", int(desk.wall() * 1000) + 10**9, 7200, desk.wall(), desk.wall() + 7200, desk.wall() + 7200
+    )
     wire.before = lambda name: name == "acquire" and desk.store.replace(TOKEN.name, other)
     assert worker.report("token-1") == ("token-2", False)
     worker.join()
@@ -355,7 +427,14 @@ def test_a_burial_that_the_store_refuses_adopts_what_stands(desk):
     worker = desk.worker(store=wire)
     worker.hold(TOKEN)
     desk.wechat.dead.add("token-1")
-    far = Credential("token-far", 10**15, 7200, desk.wall(), desk.wall() + 7200, desk.wall() + 7200)
+    far = Credential(
+        "token-far",
+        int(desk.wall() * 1000) + 10**9,
+        7200,
+        desk.wall(),
+        desk.wall() + 7200,
+        desk.wall() + 7200,
+    )
 
     def before(name):
         if name == "replace":
@@ -473,17 +552,23 @@ def test_a_good_token_that_is_refused_is_tried_by_one_worker_and_not_by_each(des
     assert {worker.get(TICKET) for worker in workers} == {"ticket-1"}
 
 
-def test_a_worker_that_dies_while_it_replaces_a_refused_token_keeps_the_others_waiting_for_seconds(desk):
+def test_a_worker_that_dies_while_it_replaces_a_refused_token_keeps_the_others_waiting_for_two_seconds(desk):
     died, other = desk.fleet(2)
     desk.wechat.script["jsapi"].append(STALE)
-    died.broker._renewed = lambda _key, _refused: (_ for _ in ()).throw(SystemExit)
-    died.broker._refresher.renewals.end = lambda _key: None
+    died.broker._refresher._renewed = lambda _key, _refused: (_ for _ in ()).throw(SystemExit)
     with suppress(SystemExit):
-        died.broker._refresh(TICKET)
-    desk.sleep = desk.advance
-    before = desk.boot.now
-    assert other.get(TICKET) == "ticket-1"
-    assert desk.boot.now - before < 9
+        died.broker._fetches.refresh(TICKET)
+    results = []
+    caller = threading.Thread(target=lambda: results.append(other.get(TICKET)))
+    caller.start()
+    for _ in range(4):
+        time.sleep(0.02)
+        desk.advance(0.5)
+        other.tick()
+    caller.join(PATIENCE_SECONDS)
+    assert results == ["ticket-1"], (
+        "it waited for what the first one was about to fetch, then fetched by itself"
+    )
 
 
 def test_a_ticket_fetch_waits_for_the_token_that_another_worker_fetches(desk):
@@ -513,7 +598,7 @@ def test_a_thread_holds_one_lease_at_a_time_and_a_lease_covers_one_call(desk):
         if name == "acquire":
             held.add(len(held))
             most.append((len(held), len(desk.wechat.calls)))
-        if name == "release":
+        if name in {"release", "replace"}:
             held.pop()
 
     wire.after = after

@@ -15,12 +15,12 @@ from wxsign.credentials import (
     Sighting,
     TokenEndpoint,
     adopted,
+    chain_of,
     digest,
-    policy_for,
+    needed_by,
     poll_seconds,
-    told_expiry,
+    sort_of,
     tombstone,
-    witnessed,
 )
 
 START = 1_800_000_000.0
@@ -106,7 +106,7 @@ DUE = [
 
 @pytest.mark.parametrize("case", DUE, ids=[case.documentation for case in DUE])
 def test_a_credential_is_due(case):
-    policy = policy_for(case.key)
+    policy = sort_of(case.key)
     assert policy.due_at(case.credential) == START + case.due_at
     assert policy.need(case.credential, START + case.due_at - 0.01) is RefreshNeed.NONE
     assert policy.need(case.credential, START + case.due_at) is RefreshNeed.DUE
@@ -117,22 +117,22 @@ def test_a_credential_is_due(case):
 @pytest.mark.parametrize("key", [STABLE, CLASSIC, TICKET])
 def test_nothing_held_and_a_tombstone_are_both_empty(key):
     dead = tombstone(held("old"), 2, START)
-    assert policy_for(key).need(None, START) is RefreshNeed.EMPTY
-    assert policy_for(key).need(dead, START) is RefreshNeed.EMPTY
+    assert sort_of(key).need(None, START) is RefreshNeed.EMPTY
+    assert sort_of(key).need(dead, START) is RefreshNeed.EMPTY
     assert dead.rejected_digest == digest("old")
 
 
 @pytest.mark.parametrize("key", [STABLE, CLASSIC])
 def test_a_token_lives_from_the_start_of_the_attempt(key):
-    token = witnessed(key, None, seen("a", 100, 7200, lasted=3), 5)
+    token = sort_of(key).witnessed(None, seen("a", 100, 7200, lasted=3), 5)
     assert token.earliest_expiry == token.latest_expiry == START + 7300
     assert (token.version, token.life_seconds, token.started_at) == (5, 7200, START + 100)
 
 
 def test_the_margin_of_a_token_never_reaches_the_moment_it_was_granted():
     for life in range(1, 86_400, 37):
-        token = witnessed(STABLE, None, seen("a", 0, life), 1)
-        assert policy_for(STABLE).need(token, START) is RefreshNeed.NONE
+        token = sort_of(STABLE).witnessed(None, seen("a", 0, life), 1)
+        assert sort_of(STABLE).need(token, START) is RefreshNeed.NONE
 
 
 SAME_TOKEN = [
@@ -146,77 +146,77 @@ SAME_TOKEN = [
     ("at", "granted", "expiry"), [row[1:] for row in SAME_TOKEN], ids=[r[0] for r in SAME_TOKEN]
 )
 def test_the_same_token_again(at, granted, expiry):
-    first = witnessed(STABLE, None, seen("a", 0), 1)
-    again = witnessed(STABLE, first, seen("a", at, granted), 2)
+    first = sort_of(STABLE).witnessed(None, seen("a", 0), 1)
+    again = sort_of(STABLE).witnessed(first, seen("a", at, granted), 2)
     assert again.latest_expiry == START + expiry
     assert again.life_seconds == 7200, "the window stays the one of what was first granted"
     assert again.started_at == START + at
 
 
 def test_another_token_starts_a_life_of_its_own():
-    first = witnessed(STABLE, None, seen("a", 0), 1)
-    other = witnessed(STABLE, first, seen("b", 6900), 2)
+    first = sort_of(STABLE).witnessed(None, seen("a", 0), 1)
+    other = sort_of(STABLE).witnessed(first, seen("b", 6900), 2)
     assert (other.latest_expiry, other.life_seconds) == (START + 14_100, 7200)
 
 
 def test_a_token_after_a_tombstone_starts_a_life_of_its_own():
     dead = tombstone(held("a"), 2, START)
-    token = witnessed(STABLE, dead, seen("b", 10), 3)
+    token = sort_of(STABLE).witnessed(dead, seen("b", 10), 3)
     assert token.latest_expiry == START + 7210
     assert token.rejected_digest == ""
 
 
 def test_a_ticket_on_a_cold_start_may_be_of_any_age():
-    ticket = witnessed(TICKET, None, seen("a", 0, lasted=2), 1)
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0, lasted=2), 1)
     assert ticket.earliest_expiry == LONG_AGO
     assert ticket.latest_expiry == START + 7202, "issued before the call ended"
 
 
 def test_a_ticket_was_issued_after_the_last_call_that_gave_its_predecessor():
-    first = witnessed(TICKET, None, seen("a", 0), 1)
-    same = witnessed(TICKET, first, seen("a", 60), 2)
-    other = witnessed(TICKET, same, seen("b", 120, lasted=0.5), 3)
+    first = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    same = sort_of(TICKET).witnessed(first, seen("a", 60), 2)
+    other = sort_of(TICKET).witnessed(same, seen("b", 120, lasted=0.5), 3)
     assert other.earliest_expiry == START + 60 + 7200
     assert other.latest_expiry == START + 120.5 + 7200
 
 
 def test_a_ticket_after_a_long_silence_has_far_bounds():
-    first = witnessed(TICKET, None, seen("a", 0), 1)
-    other = witnessed(TICKET, first, seen("b", 50_000), 2)
+    first = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    other = sort_of(TICKET).witnessed(first, seen("b", 50_000), 2)
     assert other.earliest_expiry == START + 7200
     assert other.latest_expiry == START + 57_200.5
 
 
 def test_the_same_ticket_says_7200_again_and_is_not_believed():
-    ticket = witnessed(TICKET, None, seen("a", 0), 1)
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
     for at in range(60, 7200, 60):
-        ticket = witnessed(TICKET, ticket, seen("a", at), 1 + at)
+        ticket = sort_of(TICKET).witnessed(ticket, seen("a", at), 1 + at)
     assert ticket.latest_expiry == START + 7200.5
     assert ticket.alive_until == 0.0
 
 
 def test_the_same_ticket_with_a_shorter_life_brings_its_end_nearer():
-    ticket = witnessed(TICKET, None, seen("a", 0), 1)
-    shorter = witnessed(TICKET, ticket, seen("a", 60, expires_in=600), 2)
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    shorter = sort_of(TICKET).witnessed(ticket, seen("a", 60, expires_in=600), 2)
     assert shorter.latest_expiry == START + 660.5
 
 
 def test_the_same_ticket_after_its_latest_end_is_proven_alive_for_a_moment():
-    ticket = witnessed(TICKET, None, seen("a", 0), 1)
-    late = witnessed(TICKET, ticket, seen("a", 7205), 2)
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    late = sort_of(TICKET).witnessed(ticket, seen("a", 7205), 2)
     assert late.latest_expiry == START + 7200.5, "its end is not pushed out"
     assert late.usable_until == START + 7205 + 60
     assert not late.usable(START + 7265)
 
 
 def test_a_call_that_began_before_the_latest_end_proves_nothing():
-    ticket = witnessed(TICKET, None, seen("a", 0), 1)
-    assert witnessed(TICKET, ticket, seen("a", 7199, lasted=3), 2).usable_until == START + 7200.5
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    assert sort_of(TICKET).witnessed(ticket, seen("a", 7199, lasted=3), 2).usable_until == START + 7200.5
 
 
 def test_a_short_lived_ticket_is_proven_for_a_second():
-    ticket = witnessed(TICKET, None, seen("a", 0, expires_in=30), 1)
-    late = witnessed(TICKET, ticket, seen("a", 31, expires_in=30), 2)
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0, expires_in=30), 1)
+    late = sort_of(TICKET).witnessed(ticket, seen("a", 31, expires_in=30), 2)
     assert late.usable_until == START + 32
 
 
@@ -243,7 +243,7 @@ def test_the_true_end_of_a_ticket_always_lies_between_its_two_bounds(history, mo
         answered = start + moment * (end - start)
         current = max((at for at in issued if at <= answered), default=issued[0])
         before = ticket
-        ticket = witnessed(TICKET, before, Sighting(str(current), life, start, end), version)
+        ticket = sort_of(TICKET).witnessed(before, Sighting(str(current), life, start, end), version)
         assert ticket.earliest_expiry <= current + life + 1e-6
         # A ticket that WeChat still gives out beyond its life is proven alive, not believed for another one.
         if answered <= current + life:
@@ -263,23 +263,24 @@ def test_a_record_from_the_future_is_due_at_once_and_lives_one_life_at_most():
         held(life=600, started=3600, earliest=3600 + 500, latest=3600 + 600), alive_until=START + 9000
     )
     trusted = adopted(record, START)
-    assert policy_for(TICKET).need(trusted, START) is RefreshNeed.DUE
+    assert sort_of(TICKET).need(trusted, START) is RefreshNeed.DUE
     assert trusted.usable_until == START + 600
-    assert told_expiry(TICKET, trusted, START) <= START + poll_seconds(trusted)
+    assert sort_of(TICKET).told_expiry(trusted, START) <= START + poll_seconds(trusted)
 
 
 @pytest.mark.parametrize("key", [STABLE, CLASSIC, TICKET])
 def test_a_record_whose_start_nobody_knows_is_due_but_served(key):
     record = adopted(held(started=100), START)
-    assert policy_for(key).need(record, START) is RefreshNeed.DUE
-    assert policy_for(key).need(record, START + 7100) is RefreshNeed.DUE
-    assert policy_for(key).need(record, START + 7200) is RefreshNeed.EMPTY
+    assert sort_of(key).need(record, START) is RefreshNeed.DUE
+    assert sort_of(key).need(record, START + 7100) is RefreshNeed.DUE
+    assert sort_of(key).need(record, START + 7200) is RefreshNeed.EMPTY
 
 
 TOLD = [
     ("a token's expiry", STABLE, held(), 0, 7200),
     ("a ticket's earliest expiry", TICKET, held(earliest=7100), 0, 7100),
-    ("once that has passed, one poll interval", TICKET, held(earliest=7100), 7150, 7210),
+    ("once that has passed, one poll interval", TICKET, held(earliest=7000), 7050, 7110),
+    ("but no longer than it can live at all", TICKET, held(earliest=7100), 7150, 7200),
     ("of unknown age, one poll interval", TICKET, held(earliest="unknown"), 100, 160),
     (
         "of a short life, one shorter interval",
@@ -295,12 +296,12 @@ TOLD = [
     ("key", "credential", "at", "told"), [row[1:] for row in TOLD], ids=[r[0] for r in TOLD]
 )
 def test_a_client_is_told(key, credential, at, told):
-    assert told_expiry(key, credential, START + at) == START + told
+    assert sort_of(key).told_expiry(credential, START + at) == START + told
 
 
 def test_no_repr_shows_a_value():
     value = "TOP-SECRET-VALUE"
-    token = witnessed(STABLE, None, seen(value, 0), 1)
+    token = sort_of(STABLE).witnessed(None, seen(value, 0), 1)
     for shown in (token, seen(value, 0), tombstone(token, 2, START), (token,), {"held": token}):
         assert value not in repr(shown)
         assert value not in f"{shown}"
@@ -317,6 +318,17 @@ def test_a_key_tells_environments_accounts_kinds_endpoints_and_agents_apart():
         replace(TICKET, agent="1000003"),
     }
     assert len({key.name for key in keys}) == len(keys)
-    assert TICKET.token_key == STABLE
-    assert not TICKET.is_token
-    assert STABLE.is_token
+
+
+def test_what_a_credential_needs_forms_a_chain_that_ends_at_the_accounts_own_secret():
+    assert needed_by(TICKET) == STABLE
+    assert needed_by(STABLE) is None
+    assert chain_of(TICKET) == (TICKET, STABLE)
+    assert chain_of(CLASSIC) == (CLASSIC,)
+
+
+@pytest.mark.parametrize("left", [7200, 61, 59, 5, 1])
+def test_nobody_is_told_of_a_life_that_a_ticket_of_unknown_age_cannot_have_any_more(left):
+    ticket = sort_of(TICKET).witnessed(None, seen("a", 0), 1)
+    now = ticket.usable_until - left
+    assert sort_of(TICKET).told_expiry(ticket, now) - now == min(60, left)

@@ -156,7 +156,7 @@ def test_100_reports_of_a_dead_token_at_all_workers_make_one_fetch_and_100_late_
     assert pair.calls_for("dead") == before
 
 
-def test_1000_reports_of_a_living_token_fetch_nothing_and_are_verified_once_in_ten_seconds(pair):
+def test_1000_reports_of_a_living_token_fetch_nothing_and_are_verified_once_a_second(pair):
     living = pair.fleets[0].token("living")["access_token"]
     begun = time.monotonic()
     replies = [reply for _ in range(10) for reply in pair.reports("living", living, MANY)]
@@ -166,7 +166,7 @@ def test_1000_reports_of_a_living_token_fetch_nothing_and_are_verified_once_in_t
     assert {reply.json["verified"] for reply in replies} == {True}
     calls = pair.calls_for("living")
     assert calls["stable_token"] == 1
-    assert calls["get_api_domain_ip"] <= 1 + took_seconds / 10
+    assert calls["get_api_domain_ip"] <= 2 + took_seconds
 
 
 def test_without_redis_and_with_all_workers_new_every_request_is_answered(redis, pair):

@@ -42,7 +42,7 @@ def two_accounts(sandbox, here):
 
 
 def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_call(here):
-    with wechat(here, (APPID, OTHER), latency_seconds=0.5) as sandbox:
+    with wechat(here, (APPID, OTHER), latency_seconds=0.25) as sandbox:
         with fleet(here, two_accounts(sandbox, here)) as service:
             assert sandbox.calls() == {}
             shots = volley(service.socket, 200, jsconfig_path(PAGE_OF_ONE))
@@ -73,12 +73,15 @@ def test_a_restart_of_all_workers_makes_no_call(here):
 
 def test_workers_that_are_killed_one_after_another_come_back_without_a_call(here):
     with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
-        eventually(lambda: service.jsconfig().status == 200)
+        # Told once it is written: before, a killed worker takes what it alone holds with it.
+        eventually(lambda: any(line["kind"] == "jsapi" for line in service.events("wxsign.refreshed")))
         before, old = sandbox.calls(), service.pids()
         for pid in old:
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: service.replaced(old))
-        assert [shot.status for shot in volley(service.socket, 40)] == [200] * 40
+        # On a busy machine the first look may take longer than the second that callers wait freely.
+        assert {shot.status for shot in volley(service.socket, 40)} <= {200, 503}
+        eventually(lambda: {shot.status for shot in volley(service.socket, 40)} == {200}, 10)
         assert sandbox.calls() == before
 
 
@@ -133,11 +136,11 @@ def test_killing_the_worker_that_fetches_costs_no_caller_a_signature_while_a_tic
             calls = sandbox.calls()["getticket"]
             killed_at = time.time()
             os.kill(holder, signal.SIGKILL)
-            # Nobody asks before the lease lapses, 5 s after it was taken; then somebody does.
-            eventually(lambda: sandbox.calls()["getticket"] > calls, 10)
+            # Nobody asks before the lease lapses, 8 s after it was taken; then somebody does.
+            eventually(lambda: sandbox.calls()["getticket"] > calls, 15)
             taken_over_after = time.time() - killed_at
             time.sleep(0.5)
-        assert 1 < taken_over_after < 8
+        assert 4 < taken_over_after < 11
         assert holder not in service.pids()
         lost = [shot for shot in load.failed if shot.status == 0]
         assert load.failed == lost
@@ -147,6 +150,7 @@ def test_killing_the_worker_that_fetches_costs_no_caller_a_signature_while_a_tic
 
 
 def test_killing_the_worker_that_makes_the_first_fetch_leaves_the_callers_of_the_others_an_answer(here):
+    """Who waits longer than a second is answered, or told to come back: no thread is kept for the whole of the lease."""
     with wechat(here, (APPID, OTHER)) as sandbox, fleet(here, two_accounts(sandbox, here)) as service:
         sandbox.fault("stable_token", "latency", times=1, seconds=3.5)
         killed = []
@@ -166,9 +170,12 @@ def test_killing_the_worker_that_makes_the_first_fetch_leaves_the_callers_of_the
         answered = [shot for shot in shots if shot.status]
         assert all(shot.ends_at < killed[0] + 1 for shot in shots if not shot.status)
         assert len(answered) >= 5
-        assert {shot.status for shot in answered} == {200}
-        assert max(shot.seconds for shot in answered) < 10
-        assert all(sandbox.verify(shot.json, PAGE_OF_ONE)["ok"] for shot in answered)
+        assert {shot.status for shot in answered} <= {200, 503}
+        assert max(shot.seconds for shot in answered) < 10.5
+        last = eventually(lambda: (shot := one_shot(service.socket, path)).status == 200 and shot, 12)
+        assert all(
+            sandbox.verify(shot.json, PAGE_OF_ONE)["ok"] for shot in (*answered, last) if shot.status == 200
+        )
         assert sandbox.calls() == {"stable_token": 2, "getticket": 1}
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from broker_desk import TOKEN, desks
+from broker_desk import APP, TOKEN, desks
 from click.testing import CliRunner
 from machines_desk import Machines
 from service_desk import DEFAULT_APPID, DEFAULT_SECRET, PAGE
@@ -77,7 +77,7 @@ def test_a_call_without_an_answer_counts_for_wechat_may_have_counted_it():
         with suppress(CredentialUnavailable):
             worker.get(TOKEN)
         worker.join()
-        assert worker.broker.ledger.spending(TOKEN)[0].used == 1
+        assert worker.broker.spending([TOKEN])[APP][0].used == 1
 
 
 @pytest.mark.parametrize(
@@ -95,22 +95,24 @@ def test_a_day_ends_at_midnight_in_china_wherever_the_machine_stands(start, seco
     assert china_midnight(clock[0]) == clock[0] + seconds
     with desks("memory") as desk:
         desk.wall.now = clock[0]
-        ledger = Ledger(desk.worker().broker.fleet, lambda _key, _endpoint: 1)
-        assert ledger.admit(TOKEN, "token", urgent=True) is None
-        spent = ledger.admit(TOKEN, "token", urgent=True)
+        ledger = Ledger(lambda _key, _call: 1)
+        assert ledger.admit(desk.store, TOKEN, "token", desk.wall(), urgent=True) is None
+        spent = ledger.admit(desk.store, TOKEN, "token", desk.wall(), urgent=True)
         assert spent.retry_after_seconds == seconds
         desk.advance(seconds - 0.5)
-        assert ledger.admit(TOKEN, "token", urgent=True) is not None
+        assert ledger.admit(desk.store, TOKEN, "token", desk.wall(), urgent=True) is not None
         desk.advance(0.5)
-        assert ledger.admit(TOKEN, "token", urgent=True) is None
+        assert ledger.admit(desk.store, TOKEN, "token", desk.wall(), urgent=True) is None
 
 
 def test_a_refusal_is_not_counted():
     with desks("memory") as desk:
-        ledger = Ledger(desk.worker().broker.fleet, lambda _key, _endpoint: 2)
-        answers = [ledger.admit(TOKEN, "stable_token", urgent=True) for _ in range(9)]
+        ledger = Ledger(lambda _key, _call: 2)
+        answers = [
+            ledger.admit(desk.store, TOKEN, "stable_token", desk.wall(), urgent=True) for _ in range(9)
+        ]
         assert [answer is None for answer in answers] == [True, True, *[False] * 7]
-        assert ledger.spending(TOKEN)[0].used == 2
+        assert ledger.spending(desk.store, [TOKEN])[APP][0].used == 2
 
 
 # refused before WeChat would

@@ -60,7 +60,7 @@ def test_an_error_page_or_an_empty_value_is_never_kept(service, sandbox, kind, e
     sandbox.sandbox.add_fault(Fault(endpoint, kind, times=1))
     with pytest.raises(CredentialUnavailable):
         service.jsconfig(PAGE)
-    kept = service.broker.fleet.shared._records
+    kept = service.broker.link.shared._records
     assert all(json.loads(record)["value"] for record in kept.values())
     assert len(kept) == (0 if endpoint == "stable_token" else 1)
 
@@ -88,7 +88,7 @@ def test_what_is_held_does_not_grow_with_the_urls_that_are_signed():
     near = desk.services[0].broker._near
     for number in range(500):
         desk.services[0].jsconfig(f"{PAGE}&n={number}")
-    assert len(near._usable) == len(near.names()) == 2
+    assert len(near._usable) == len(near.seats()) == 2
 
 
 def test_a_ticket_is_not_a_token(service):
@@ -113,8 +113,8 @@ def test_readers_and_writers_of_what_is_held_do_not_disturb_each_other(desk):
         reader.start()
     for number in range(2, 60):
         desk.wechat.values = {"access_token": f"token-{number}", "jsapi": f"ticket-{number}"}
-        worker.broker.probe(TOKEN)
-        worker.broker.probe(TICKET)
+        worker.broker.refresh_now(TOKEN)
+        worker.broker.refresh_now(TICKET)
     done.set()
     for reader in readers:
         reader.join()

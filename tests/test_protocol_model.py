@@ -210,10 +210,10 @@ class Protocol(RuleBasedStateMachine):
         # Where a rolled back store shows the generation that was seen last, it takes this long at most.
         self.world.let_pass(FOLLOW_SECONDS)
         self.world.look(worker)
-        if self.world.losing_answers or worker.broker.fleet.lost:
+        if self.world.losing_answers or worker.broker.link.lost:
             return
         for key in self.world.keys:
-            held, standing = worker.usable(key), self.world.store.load((key.name,)).get(key.name)
+            held, standing = worker.usable(key), self.world.store.view((key.name,)).records.get(key.name)
             assert held is None or standing is not None, f"{worker} holds a {key.kind} that the store lacks"
             assert held is None or standing.version >= held.credential.version, (
                 f"the store's {key.kind} is older"
@@ -244,10 +244,11 @@ class Protocol(RuleBasedStateMachine):
                 world.look(worker)
         assert not [text for text in world.said if text.startswith("wxsign.fetch_failed")], world.said
         for key in world.keys:
-            versions = {worker.broker._near.highest(key.name) for worker in world.living}
-            assert versions == {world.store.load((key.name,))[key.name].version}, key.kind
+            versions = {worker.broker._near.seat(key).highest for worker in world.living}
+            assert versions == {world.store.view((key.name,)).records[key.name].version}, key.kind
         for worker in world.living:
-            assert worker.broker._in_flight == set()
+            assert worker.broker._fetches.running == 0
+            assert not any(seat.busy or seat.waiting for seat in worker.broker._near.seats())
             assert worker.usable(world.ticket_key).value == world.wechat.ticket
             assert world.wechat.alive(worker.usable(world.token_key).value)
             assert (

@@ -4,12 +4,13 @@ import hashlib
 import os
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from service_desk import BOOT, DEFAULT_APPID, DEFAULT_SECRET, PAGE, START, ServiceDesk, Wire
 
 from wxsign.accounts import HostRule, OfficialAccount
-from wxsign.broker import Outcome, Surroundings
+from wxsign.broker import Outcome, RefreshEvent, Surroundings
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import (
     AccountRequired,
@@ -64,11 +65,11 @@ def account(name, app_id=DEFAULT_APPID, secret=DEFAULT_SECRET, host="m.example.c
 class Room:
     """One service by a moving clock, on a sandbox with two accounts, without a socket."""
 
-    def __init__(self, *accounts, **sandbox):
+    def __init__(self, *accounts, store=None, **sandbox):
         self.now = 0.0
         known = {DEFAULT_APPID: DEFAULT_SECRET, OTHER_APPID: OTHER_SECRET}
         self.sandbox = Sandbox(SandboxSettings(accounts=known, **sandbox), clock=self.wall)
-        self.store = MemoryStore(self.wall)
+        self.store = store or MemoryStore(self.wall)
         self.threads = []
         self.events = []
         self.service = WxSign(
@@ -145,9 +146,9 @@ def test_a_report_of_a_living_token_is_verified_and_of_a_dead_one_brings_another
     assert (reported.value, reported.verified) == (token, True)
     assert sandbox.sandbox.state()["calls"]["stable_token"] == 1
     sandbox.sandbox.kill(DEFAULT_APPID, "stable_token")
-    # The verdict of a moment ago stands for ten seconds: a second service on the same store asks for itself.
-    service.broker.fleet.call(lambda store: store.erase([f"verdict|{service._token_key('default').name}"]))
-    service.broker._verdicts.clear()
+    # The verdict of a moment ago answers reports for a second: it shall not answer this one.
+    service.broker.link.call(lambda store: store.erase([f"verdict|{service._tokens['default'].name}"]))
+    service.broker._near.seat(service._tokens["default"]).verdict = None
     renewed = service.report_rejected("default", token)
     assert renewed.value != token
     assert not renewed.verified
@@ -262,10 +263,10 @@ def test_an_unknown_account_is_said_to_be_unknown(call):
 
 def test_two_environments_of_one_account_share_no_credential():
     room = Room()
-    here = room.service._token_key("default")
-    elsewhere = WxSign(Settings(accounts=(account("default"),), api_base="http://127.0.0.1:9"))._token_key(
+    here = room.service._tokens["default"]
+    elsewhere = WxSign(Settings(accounts=(account("default"),), api_base="http://127.0.0.1:9"))._tokens[
         "default"
-    )
+    ]
     assert here != elsewhere
 
 
@@ -322,7 +323,7 @@ def test_when_there_is_nothing_to_give_the_cause_is_told():
 def test_a_token_whose_last_second_passes_while_it_is_answered_is_not_given_out(monkeypatch):
     room = Room()
     room.tick()
-    held = room.service.broker.get(room.service._token_key("default"))
+    held = room.service.broker.get(room.service._tokens["default"])
     room.fail(-1)
     room.now = 7200
     monkeypatch.setattr(room.service.broker, "fresh", lambda _key: held)
@@ -348,10 +349,18 @@ def test_a_single_account_is_warm():
     room = Room()
     room.tick()
     assert room.service.broker.wanted() == (
-        room.service._token_key("default"),
+        room.service._tokens["default"],
         room.service._tickets["default"],
     )
     assert room.service.readiness().state == "ready"
+
+
+def test_up_to_ten_accounts_are_warm_by_default():
+    accounts = [
+        account(f"a{number}", f"wx{number:016}", host=f"a{number}.example.com") for number in range(11)
+    ]
+    assert all(Room(*accounts[:10]).service.is_warm(each) for each in accounts[:10])
+    assert not any(Room(*accounts).service.is_warm(each) for each in accounts)
 
 
 def test_a_single_account_without_hosts_needs_no_ticket():
@@ -362,7 +371,7 @@ def test_a_single_account_without_hosts_needs_no_ticket():
 
 
 def test_of_many_accounts_the_warm_ones_are_fetched_and_the_others_when_asked():
-    room = Room(account("shop", warm=True), account("news", OTHER_APPID, OTHER_SECRET, "news.example.com"))
+    room = Room(account("shop"), account("news", OTHER_APPID, OTHER_SECRET, "news.example.com", warm=False))
     room.tick()
     assert room.sandbox.state()["calls"]["stable_token"] == 1
     room.service.jsconfig("https://news.example.com/")
@@ -372,15 +381,55 @@ def test_of_many_accounts_the_warm_ones_are_fetched_and_the_others_when_asked():
 # states
 
 
-def test_before_anything_is_held_the_only_account_is_unready():
+def test_before_anything_was_tried_the_only_account_may_well_be_served():
     room = Room()
     assert room.service.readiness() == room.service.readiness()
     readiness = room.service.readiness()
     assert (readiness.ready, readiness.state, readiness.problems) == (
-        False,
-        "unready",
+        True,
+        "degraded",
         ("credential_unavailable",),
     )
+
+
+def test_pages_that_can_be_signed_keep_it_ready_though_the_token_has_ended():
+    room = Room()
+    room.tick()
+    token, ticket = room.service._tokens["default"], room.service._tickets["default"]
+    room.fail(40125)
+    room.tick(7100)
+    seat = room.service.broker._near.seat(ticket)
+    seat.last = seat.last._replace(credential=replace(seat.last.credential, latest_expiry=9e9))
+    room.tick(200)
+    assert room.service.broker.standing(token)[0] is None
+    assert room.service.broker.standing(ticket)[0] is not None
+    assert room.service.readiness().state == "degraded"
+
+
+def test_one_account_with_a_wrong_secret_does_not_take_the_other_out_of_the_load_balancer():
+    room = Room(
+        account("wrong", OTHER_APPID, "not its AppSecret", "wrong.example.com", warm=False),
+        account("right", warm=False),
+    )
+    assert room.service.readiness().ready, "nothing was asked for"
+    with pytest.raises(CredentialUnavailable):
+        room.service.jsconfig("https://wrong.example.com/")
+    readiness = room.service.readiness()
+    assert readiness.ready, "the other one was never tried"
+    assert readiness.problems == ("invalid_secret",)
+
+
+def test_workers_of_which_only_one_was_asked_answer_alike(tmp_path):
+    store = SqliteStore(tmp_path / "wxsign.db", lambda: START)
+    asked, idle = (
+        Room(account("default", warm=False), store=store),
+        Room(account("default", warm=False), store=store),
+    )
+    asked.fail(40125)
+    with pytest.raises(CredentialUnavailable):
+        asked.service.jsconfig(PAGE)
+    assert not asked.service.readiness().ready
+    assert not idle.service.readiness().ready
 
 
 @pytest.mark.parametrize(
@@ -414,7 +463,7 @@ def test_a_refresh_that_fails_while_the_ticket_lives_degrades():
 def test_a_store_that_is_away_degrades_and_does_not_make_unready():
     room = Room()
     room.tick()
-    room.service.broker.fleet.lost = StoreUnavailable("gone")
+    room.service.broker.link.lost = StoreUnavailable("gone")
     readiness = room.service.readiness()
     assert (readiness.ready, readiness.state, readiness.problems) == (
         True,
@@ -426,7 +475,7 @@ def test_a_store_that_is_away_degrades_and_does_not_make_unready():
 def test_a_clock_off_the_stores_degrades():
     room = Room()
     room.tick()
-    room.service.broker.fleet.clock_skew_seconds = 60.0
+    room.service.broker.link.clock_skew_seconds = 60.0
     readiness = room.service.readiness()
     assert (readiness.ready, readiness.state, readiness.problems) == (True, "degraded", ("clock_skewed",))
 
@@ -434,7 +483,7 @@ def test_a_clock_off_the_stores_degrades():
 def test_started_it_fetches_before_anybody_asks(service, sandbox):
     service.start()
     deadline = time.monotonic() + 20
-    while not service.readiness().ready:
+    while service.readiness().state != "ready":
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert sandbox.sandbox.state()["calls"]["getticket"] == 1
@@ -460,13 +509,19 @@ def test_one_broken_account_of_two_degrades():
 
 
 def test_an_account_that_nobody_needs_is_not_judged():
-    room = Room(account("shop"), account("news", OTHER_APPID, OTHER_SECRET, "news.example.com"))
+    room = Room(
+        account("shop", warm=False),
+        account("news", OTHER_APPID, OTHER_SECRET, "news.example.com", warm=False),
+    )
     assert room.service.readiness().state == "ready"
     assert [state.in_use for state in room.service.account_states()] == [False, False]
 
 
 def test_an_account_of_which_only_the_token_is_wanted_is_judged_by_its_token():
-    room = Room(account("shop"), account("news", OTHER_APPID, OTHER_SECRET, "news.example.com"))
+    room = Room(
+        account("shop", warm=False),
+        account("news", OTHER_APPID, OTHER_SECRET, "news.example.com", warm=False),
+    )
     room.service.access_token("shop")
     room.join()
     readiness = room.service.readiness()
@@ -526,7 +581,7 @@ def test_a_process_that_only_looks_sees_what_the_store_holds_and_fetches_nothing
         open_store=lambda _url: room.store,
         surroundings=room.service._surroundings,
     )
-    looking.look()
+    looking.read_store()
     assert looking.account_states()[0].serving
     assert room.sandbox.state()["calls"] == calls
 
@@ -558,14 +613,14 @@ def test_a_forced_refresh_is_marked_in_the_log(caplog):
     caplog.set_level("INFO", logger="wxsign.refresh")
     room = Room()
     room.tick()
-    event = next(iter(room.events))
-    log_refresh(type(event)(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
+    event = next(event for event in room.events if isinstance(event, RefreshEvent))
+    log_refresh(RefreshEvent(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
     assert caplog.records[-1].fields["forced"] is True
 
 
 def test_the_default_store_of_a_url_is_made_once_for_a_process(tmp_path):
     service = WxSign(Settings(accounts=(account("default"),), store=f"sqlite:///{tmp_path}/w.db"))
-    assert isinstance(service.broker.fleet.shared, SqliteStore)
+    assert isinstance(service.broker.link.shared, SqliteStore)
     assert service.broker is service.broker
 
 
@@ -574,3 +629,14 @@ def test_endpoints_are_the_accounts_own():
     desk.tick()
     assert (desk.calls("token"), desk.calls("stable_token")) == (1, 0)
     assert desk.sign() == "ok"
+
+
+def test_a_page_with_a_foreign_address_inside_is_warned_of_or_refused():
+    page = f"{PAGE}&url=https://user-content.example.com/x"
+    room = Room()
+    room.tick()
+    assert [warning.code for warning in room.service.jsconfig(page).warnings] == ["nested_url"]
+    assert room.service.jsconfig(f"{PAGE}&url=https://m.example.com/").warnings == ()
+    room.service.settings = replace(room.service.settings, nested_urls="refuse")
+    with pytest.raises(HostNotAllowed):
+        room.service.jsconfig(page)

@@ -193,7 +193,7 @@ def test_a_change_within_ten_minutes_of_a_call_of_ours_without_an_answer_is_none
         raise NO_ANSWER[how]
 
     desk.client.classic_token = no_answer
-    desk.services[0].broker.probe(desk.token_key)
+    desk.services[0].broker.refresh_now(desk.token_key)
     desk.pass_time(590, step=5)
     assert desk.usable_by_all()
     assert thefts(desk) == []

@@ -43,7 +43,7 @@ class OfficialAccount:
     token_endpoint: TokenEndpoint = TokenEndpoint.STABLE
     js_api_list: tuple[str, ...] = JS_API_LIST
     open_tag_list: tuple[str, ...] = OPEN_TAG_LIST
-    warm: bool = False
+    warm: bool | None = None
     quota: Mapping[str, int] = field(default_factory=dict)
 
     def daily_limit(self, endpoint: str) -> int:

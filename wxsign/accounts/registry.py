@@ -52,8 +52,10 @@ class AccountRegistry:
             return account
         if not account.allowed_hosts:
             raise HostNotAllowed(None)
+        below = (str(rule) for rule in account.allowed_hosts if rule.subdomains and rule.host == page.host)
         raise HostNotAllowed(
-            page.host if page.port == DEFAULT_PORTS[page.scheme] else f"{page.host}:{page.port}"
+            page.host if page.port == DEFAULT_PORTS[page.scheme] else f"{page.host}:{page.port}",
+            next(below, ""),
         )
 
     def _by_page(self, page: PageUrl) -> OfficialAccount:

@@ -1,15 +1,19 @@
-"""What a broker needs from outside, and what it tells: the upstream it is handed, and the events it reports."""
+"""What a broker needs from outside, and what it tells: the upstream it is handed, and the two events it reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from wxsign.credentials import CredentialKey
+    from wxsign.credentials import Credential, CredentialKey
     from wxsign.errors import WxSignError
+
+
+logger = logging.getLogger("wxsign.broker")
 
 
 class Granted(Protocol):
@@ -48,11 +52,27 @@ class Outcome(StrEnum):
     GIVEN_AGAIN = "given_again"  # the stable endpoint returned the value that WeChat had declared dead
     ALIVE = "alive"  # a reported token is not dead
     DEAD = "dead"  # a reported token is dead
+    UNTRIED = "untried"  # whether a reported token is dead could not be asked: no call may be spent on it
+
+
+class Intent(Enum):
+    """Why an attempt is made, and what it may do about it."""
+
+    KEEP_FRESH = (
+        auto()
+    )  # what is due or missing, as the doors allow; a value declared dead is not taken again
+    ASKED = auto()  # an operator wants it now, whatever schedule and doors say
+    RENEW = auto()  # in place of a value that was refused; where WeChat gives it again, it is kept
+    START_OVER = (
+        auto()
+    )  # with another token, after WeChat refused the first one: that failure holds nobody back
+    TAKE_AGAIN = auto()  # even the value that was declared dead, if WeChat gives no other
+    FORCE = auto()  # WeChat is to replace the value
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshEvent:
-    """One call of WeChat for a credential, or its verdict on one. No value, no secret."""
+    """A call of ours ended: it fetched a credential, or gave a verdict on one. No value, no secret."""
 
     key: CredentialKey
     outcome: Outcome
@@ -63,4 +83,30 @@ class RefreshEvent:
     forced: bool = False
 
 
-Observer = Callable[[RefreshEvent], None]
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """This process holds a new version, whoever fetched it. `usable_until` is on this machine's boot clock, in seconds.
+
+    `credential` may be a tombstone. Its value is in no repr.
+    """
+
+    key: CredentialKey
+    credential: Credential
+    usable_until: float
+
+
+Observer = Callable[[RefreshEvent | Adopted], None]
+
+
+def teller(observers: Iterable[Observer]) -> Observer:
+    """Tell all of `observers`; one that fails keeps nothing from the others."""
+    known = tuple(observers)
+
+    def tell(event: RefreshEvent | Adopted) -> None:
+        for observer in known:
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("wxsign.observer_failed")
+
+    return tell

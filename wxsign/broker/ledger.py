@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wxsign.accounts import DAILY_LIMITS
 from wxsign.broker.schedule import DAY_SECONDS, china_day, china_midnight
-from wxsign.credentials import TokenEndpoint
+from wxsign.credentials import chain_of, sort_of
 from wxsign.errors import QuotaSpent
+from wxsign.stores import Ration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from wxsign.broker.fleet import Fleet
     from wxsign.credentials import CredentialKey
+    from wxsign.stores import CredentialStore
 
 RESERVED_SHARE = 0.1
 
 
-def default_limit(_key: CredentialKey, endpoint: str) -> int:
-    """The calls a day that an account has for an endpoint where nobody says otherwise."""
-    return DAILY_LIMITS[endpoint]
+def default_limit(_key: CredentialKey, call: str) -> int:
+    """The calls a day that an account has of one kind where nobody says otherwise."""
+    return DAILY_LIMITS[call]
 
 
 class Spending(NamedTuple):
@@ -36,41 +37,59 @@ class Spending(NamedTuple):
     limit: int
 
 
-def fetch_endpoint(key: CredentialKey) -> str:
-    """The endpoint that a fetch of `key` calls."""
-    if not key.is_token:
-        return "getticket"
-    return "token" if key.endpoint is TokenEndpoint.CLASSIC else "stable_token"
-
-
 class Ledger:
-    """Admits calls. `limit_of` gives the calls a day that an account has for an endpoint."""
+    """Admits calls. `limit_of` gives the calls a day that an account has of one kind, by the sort's name for it."""
 
-    def __init__(self, fleet: Fleet, limit_of: Callable[[CredentialKey, str], int]) -> None:
-        self._fleet = fleet
+    def __init__(self, limit_of: Callable[[CredentialKey, str], int]) -> None:
         self._limit_of = limit_of
 
-    def admit(self, key: CredentialKey, endpoint: str, *, urgent: bool) -> QuotaSpent | None:
-        """Count one call, or say why it must not be made and how many seconds to wait. Only the urgent may use the reserve."""
-        limit = self._limit_of(key, endpoint)
+    def admit(
+        self,
+        store: CredentialStore,
+        key: CredentialKey,
+        call: str,
+        now: float,
+        *,
+        urgent: bool,
+        also: Sequence[Ration] = (),
+    ) -> QuotaSpent | None:
+        """Count one call at `now` (the store's clock), or say why it must not be made and how many seconds to wait.
+
+        Only the urgent may use the reserve. Other rations that the call uses up are taken in the same step. Raises `StoreUnavailable`.
+        """
+        limit = self._limit_of(key, call)
         allowed = limit if urgent else limit - int(limit * RESERVED_SHARE)
-        now = self._fleet.call(lambda store: store.now())
-        name = _counter(key, endpoint, now)
-        if self._fleet.call(lambda store: store.take(name, allowed, 2 * DAY_SECONDS)) == 0.0:
+        if store.take([Ration(_counter(key, call, now), allowed, 2 * DAY_SECONDS), *also]) == 0.0:
             return None
-        return QuotaSpent(endpoint, limit, china_midnight(now) - now, reserve_left=not urgent)
+        return QuotaSpent(call, limit, china_midnight(now) - now, reserve_left=not urgent)
 
-    def spending(self, key: CredentialKey) -> tuple[Spending, ...]:
-        """What is used today of the calls that `key` and its reports cost."""
-        now = self._fleet.call(lambda store: store.now())
-        endpoints = (fetch_endpoint(key.token_key), "getticket", "get_api_domain_ip")
-        names = {endpoint: _counter(key, endpoint, now) for endpoint in endpoints}
-        used = self._fleet.call(lambda store: store.used(tuple(names.values())))
-        return tuple(
-            Spending(endpoint, used.get(name, 0), self._limit_of(key, endpoint))
-            for endpoint, name in names.items()
-        )
+    def spent(self, store: CredentialStore, key: CredentialKey, call: str, now: float) -> Spending:
+        """How much of a day's calls of one kind is used at `now`. Raises `StoreUnavailable`."""
+        name = _counter(key, call, now)
+        return Spending(call, store.used([name]).get(name, 0), self._limit_of(key, call))
+
+    def spending(
+        self, store: CredentialStore, keys: Iterable[CredentialKey]
+    ) -> Mapping[str, tuple[Spending, ...]]:
+        """What each account has used today, by AppID, of the calls that `keys` and their reports cost.
+
+        Raises `StoreUnavailable`.
+        """
+        now = store.now()
+        counters: dict[str, tuple[CredentialKey, str]] = {}
+        known = tuple(dict.fromkeys(link for key in keys for link in reversed(chain_of(key))))
+        fetched = ((key, sort_of(key).call) for key in known)
+        tried = ((key, alive_by) for key in known if (alive_by := sort_of(key).alive_by))
+        for key, call in (*fetched, *tried):
+            counters.setdefault(_counter(key, call, now), (key, call))
+        used = store.used(tuple(counters))
+        spent: dict[str, list[Spending]] = {}
+        for name, (key, call) in counters.items():
+            spent.setdefault(key.app_id, []).append(
+                Spending(call, used.get(name, 0), self._limit_of(key, call))
+            )
+        return {app_id: tuple(rows) for app_id, rows in spent.items()}
 
 
-def _counter(key: CredentialKey, endpoint: str, now: float) -> str:
-    return f"quota|{key.api_base}|{key.app_id}|{endpoint}|{china_day(now)}"
+def _counter(key: CredentialKey, call: str, now: float) -> str:
+    return f"quota|{key.api_base}|{key.app_id}|{call}|{china_day(now)}"

@@ -1,138 +1,129 @@
-"""What one process holds: the only thing that a signature waits for."""
+"""What one process holds: a seat for every key, and a cache of what may be served, the only thing a signature waits for."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cachetools import TLRUCache
 
-from wxsign.credentials import LONG_AGO, Credential, adopted
+from wxsign.broker.events import Adopted, Outcome
+from wxsign.broker.seat import Held, Result, Seat
+from wxsign.credentials import adopted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from wxsign.stores import CredentialStore
-
-
-class Held(NamedTuple):
-    """A credential in this process. `offset` is the boot clock less the store's clock when it was adopted.
-
-    Its expiry is thereby fixed on the boot clock, which no step of any other clock moves.
-    """
-
-    credential: Credential
-    offset: float
-
-    @property
-    def value(self) -> str:
-        return self.credential.value or ""
-
-    def __repr__(self) -> str:
-        return f"Held({self.credential!r})"
+    from wxsign.credentials import Credential, CredentialKey
+    from wxsign.stores import CredentialStore, View
 
 
 class NearCache:
-    """The usable credentials of a process, each until its own expiry, and the last version seen of every one.
+    """The table of seats, and the usable credentials, each until its own expiry.
 
-    `changed` is the process's one condition: its lock is held for look-ups only, never across I/O.
+    `changed` is the one condition of both: its lock is held for look-ups only, never across I/O. `tell` is called with
+    `Adopted` for every new version, without the lock.
     """
 
     def __init__(
-        self, maxsize: int, boot_clock: Callable[[], float], adopting: Callable[[str], object] = str
+        self, maxsize: int, boot_clock: Callable[[], float], tell: Callable[[Adopted], object] = repr
     ) -> None:
-        """`adopting` is told each name that gets a new version, with the lock held."""
         self.changed = threading.Condition(threading.Lock())
-        self._boot_clock = boot_clock
-        self._adopting = adopting
+        self._boot = boot_clock
+        self._tell = tell
         self._usable: TLRUCache[str, Held] = TLRUCache(maxsize, _expires_at, timer=boot_clock)
-        self._last: dict[str, Held] = {}
+        self._seats: dict[str, Seat] = {}
 
-    def usable(self, name: str) -> Held | None:
-        """What may be served now under `name`."""
+    def usable(self, key: CredentialKey) -> Held | None:
+        """What may be served now."""
         with self.changed:
-            return self._usable.get(name)
+            return self._usable.get(key.name)
 
-    def usable_locked(self, name: str) -> Held | None:
-        """The same, for a caller that holds the lock of `changed`."""
-        return self._usable.get(name)
+    def seat(self, key: CredentialKey) -> Seat:
+        """The seat of `key`, made on first use."""
+        # A dictionary's own operations are atomic: no lock for what happens once a key.
+        return self._seats.get(key.name) or self._seats.setdefault(key.name, Seat(key))
 
-    def last(self, name: str) -> Held | None:
-        """The highest version seen, usable or not: it may have expired, or be a tombstone."""
-        return self._last.get(name)
+    def seats(self) -> tuple[Seat, ...]:
+        """All seats that anything is known of."""
+        return tuple(self._seats.values())
 
-    def last_as_of(self, name: str, store_now: float) -> Credential | None:
-        """The same in the times of the store's clock at `store_now`, which may have been stepped since."""
-        last = self._last.get(name)
-        return last and self._as_of(last, store_now)
-
-    def names(self) -> tuple[str, ...]:
-        """Everything ever held."""
-        with self.changed:
-            return tuple(self._last)
-
-    def highest(self, name: str) -> int:
-        """The highest version seen under `name`, 0 for none."""
-        last = self._last.get(name)
-        return last.credential.version if last else 0
-
-    def adopt(self, name: str, credential: Credential, store_now: float, *, stands: bool = False) -> bool:
+    def adopt(
+        self, key: CredentialKey, credential: Credential, store_now: float, *, stands: bool = False
+    ) -> bool:
         """Hold `credential` if its version is higher than all seen before; say whether it is.
 
         What `stands` in the store also wins a tie: without the store two processes may draw the same number.
         """
-        held = Held(credential, self._boot_clock() - store_now)
+        held = Held(credential, self._boot() - store_now)
+        seat = self.seat(key)
         with self.changed:
-            last = self._last.get(name)
-            tied = last is not None and stands and credential.value != last.credential.value
-            if credential.version + tied <= self.highest(name):
+            tied = stands and seat.last is not None and credential.value != seat.last.credential.value
+            if credential.version + tied <= seat.highest:
                 return False
-            self._last[name] = held
-            self._usable.pop(name, None)
+            seat.last = held
+            self._usable.pop(key.name, None)
             if credential.usable(store_now):
-                self._usable[name] = held
-            self._adopting(name)
+                self._usable[key.name] = held
+            seat.forgive()
             self.changed.notify_all()
-            return True
+        self._tell(Adopted(key, credential, held.usable_until))
+        return True
 
-    def reconcile(self, store: CredentialStore, names: Sequence[str]) -> None:
-        """Adopt from `store` what is newer, and put back there what it lacks or has in a lower version.
+    def reconcile(
+        self, store: CredentialStore, keys: Sequence[CredentialKey], notes: Sequence[str] = ()
+    ) -> View:
+        """Adopt from `store` what is newer, put back there what it lacks or has in a lower version; return what it showed.
 
         Raises `StoreUnavailable`.
         """
-        standing = store.load(names)
-        now = store.now()
-        for name, record in standing.items():
-            self.adopt(name, adopted(record, now), now, stands=True)
-        self._put_back(store, {name: standing.get(name) for name in names}, now)
+        view = store.view([key.name for key in keys], notes)
+        for key in keys:
+            record = view.records.get(key.name)
+            if record is not None:
+                self.adopt(key, adopted(record, view.now), view.now, stands=True)
+            if (back := self._to_put_back(key, record, view.now)) is not None:
+                store.replace(key.name, back)
+        return view
 
-    def _put_back(
-        self, store: CredentialStore, standing: Mapping[str, Credential | None], now: float
-    ) -> None:
-        for name, record in standing.items():
-            held = self.usable(name)
-            if held and (record is None or record.version < held.credential.version):
-                store.replace(name, self._as_of(held, now))
+    def _to_put_back(
+        self, key: CredentialKey, record: Credential | None, store_now: float
+    ) -> Credential | None:
+        seat, now = self.seat(key), self._boot()
+        if seat.last is None or (record is not None and record.version >= seat.highest):
+            return None
+        credential = seat.last.as_of(store_now, now)
+        # A tombstone counts as long as the value that it buried might be believed.
+        buried = credential.value is None and store_now < credential.started_at + credential.life_seconds
+        return credential if buried or seat.usable(now) is not None else None
 
-    def _as_of(self, held: Held, store_now: float) -> Credential:
-        """The held credential in the times of the store's clock, which may have been stepped since."""
-        step = store_now + held.offset - self._boot_clock()
-        return held.credential if abs(step) < 1 else _moved(held.credential, step)
+    def settle(self, key: CredentialKey, result: Result) -> Result:
+        """Remember in the seat how an attempt ended, and wake those who wait."""
+        with self.changed:
+            self.seat(key).settle(result, held_out=result.outcome is Outcome.HELD)
+            self.changed.notify_all()
+        return result
+
+    @contextmanager
+    def claim(self, key: CredentialKey, timeout_seconds: float) -> Iterator[bool]:
+        """Be the one thread of this process that works on `key`, after the one that is at it now; says whether it is."""
+        seat = self.seat(key)
+        with self.changed:
+            mine = self.changed.wait_for(lambda: not seat.busy, timeout_seconds)
+            seat.busy = True  # by us, or still by the other one
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.let_go(seat)
+
+    def let_go(self, seat: Seat) -> None:
+        """End a claim."""
+        with self.changed:
+            seat.busy = False
+            self.changed.notify_all()
 
 
 def _expires_at(_name: str, held: Held, _now: float) -> float:
-    return held.credential.usable_until + held.offset
-
-
-def _moved(credential: Credential, seconds: float) -> Credential:
-    def move(moment: float) -> float:
-        return moment + seconds if moment != LONG_AGO else LONG_AGO
-
-    return replace(
-        credential,
-        started_at=move(credential.started_at),
-        earliest_expiry=move(credential.earliest_expiry),
-        latest_expiry=move(credential.latest_expiry),
-        alive_until=move(credential.alive_until),
-    )
+    return held.usable_until

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
+from wxsign.credentials import sort_of
 from wxsign.errors import (
     FailureScope,
     WeChatBadAnswer,
@@ -28,6 +29,10 @@ EMPTY_CAP_SECONDS = 3.0
 BACKOFF_FLOOR_SECONDS = 0.5
 ELSEWHERE_FINE_SECONDS = 600.0
 DAY_SECONDS = 86_400
+MAX_FAILURES = 1_000_000_000
+MAX_TEXT_CHARACTERS = 4096
+# No clock shows a later moment.
+YEAR_5138 = 1e11
 _CHINA_OFFSET_SECONDS = 8 * 3600
 
 _MACHINE = frozenset({FailureScope.ADDRESS, FailureScope.CONFIRMATION, FailureScope.NETWORK})
@@ -56,14 +61,23 @@ class Failure:
     errcode: int = 0
     errmsg: str = ""
     reason: str = ""
+    host: str = ""
+    detail: str = ""
+    used: int | None = None
+    limit: int | None = None
 
     @property
     def error(self) -> WeChatError:
         """The error that it was."""
         if self.kind == "refused":
-            return WeChatRefused(self.errcode, self.errmsg, self.endpoint)
+            return WeChatRefused(self.errcode, self.errmsg, self.endpoint, used=self.used, limit=self.limit)
         if self.kind == "unreachable":
-            return WeChatUnreachable(self.reason, self.endpoint)  # type: ignore[arg-type]  # it came from one
+            return WeChatUnreachable(
+                self.reason,  # type: ignore[arg-type]  # it came from one
+                self.endpoint,
+                host=self.host,
+                detail=self.detail,
+            )
         return WeChatBadAnswer(self.reason, self.endpoint)  # type: ignore[arg-type]  # it came from one
 
 
@@ -75,9 +89,17 @@ def failure_of(error: WeChatError, before: Failure | None, started_at: float, ji
     failures = before.failures + 1 if before else 1
     common = (error.scope, error.endpoint, failures, started_at, jitter)
     if isinstance(error, WeChatRefused):
-        return Failure("refused", *common, errcode=error.errcode, errmsg=error.errmsg)
-    kind = "unreachable" if isinstance(error, WeChatUnreachable) else "bad_answer"
-    return Failure(kind, *common, reason=getattr(error, "reason", ""))
+        return Failure(
+            "refused",
+            *common,
+            errcode=error.errcode,
+            errmsg=error.errmsg,
+            used=error.used,
+            limit=error.limit,
+        )
+    if isinstance(error, WeChatUnreachable):
+        return Failure("unreachable", *common, reason=error.reason, host=error.host, detail=error.detail)
+    return Failure("bad_answer", *common, reason=getattr(error, "reason", ""))
 
 
 def encode(failure: Failure) -> str:
@@ -92,9 +114,25 @@ def decode(text: str) -> Failure | None:
         known = {name: record[name] for name in _FIELDS & record.keys()}
         failure = Failure(**{**known, "scope": FailureScope(record["scope"])})
         failure.error  # noqa: B018 -- raises where this version does not know the reason
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return failure
+    return failure if _is_sound(failure) else None
+
+
+def _is_sound(failure: Failure) -> bool:
+    """Whether a failure from a store is one that its moments can be computed from."""
+    texts = (failure.kind, failure.endpoint, failure.errmsg, failure.reason, failure.host, failure.detail)
+    return (
+        all(type(text) is str and len(text) <= MAX_TEXT_CHARACTERS for text in texts)
+        and type(failure.failures) is int
+        and 1 <= failure.failures <= MAX_FAILURES
+        and type(failure.errcode) is int
+        and all(count is None or type(count) is int for count in (failure.used, failure.limit))
+        and type(failure.started_at) in {int, float}
+        and 0 <= failure.started_at < YEAR_5138
+        and type(failure.jitter) in {int, float}
+        and 0 <= failure.jitter <= 1
+    )
 
 
 def concerns_machine(error: WxSignError | None) -> bool:
@@ -122,8 +160,8 @@ def doors_of(key: CredentialKey, machine: str, secret_fingerprint: str) -> Doors
     return Doors(
         fleet=fleet,
         machine=f"door|machine|{machine}|{key.api_base}|{key.app_id}",
-        # A ticket is fetched without the secret: that one works proves nothing of the secret.
-        secret=f"door|secret|{secret_fingerprint}" if key.is_token else fleet,
+        # What is fetched with a token proves nothing of the secret.
+        secret=f"door|secret|{secret_fingerprint}" if sort_of(key).needs is None else fleet,
     )
 
 

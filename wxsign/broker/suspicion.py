@@ -12,19 +12,20 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from wxsign.errcodes import Text
+from wxsign.credentials import chain_of, sort_of
+from wxsign.errors import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from wxsign.broker.fleet import Fleet
     from wxsign.credentials import Credential, CredentialKey
+    from wxsign.stores import CredentialStore
 
 logger = logging.getLogger("wxsign.broker")
 
 LAST_SECONDS = 300.0
 UNANSWERED_SECONDS = 600.0
-REMEMBERED_SECONDS = 86_400.0
+REMEMBERED_SECONDS = 3600.0
 
 _HINT: Final = Text(
     "Find the system that still has this AppSecret: it may be an old server, a test environment, or a wxsign with a store of its own. Point it at this one; stable_token keeps the others from harming you meanwhile.",
@@ -60,49 +61,68 @@ def inside_its_life(key: CredentialKey, before: Credential | None, now: float) -
     """Whether a change at `now` cannot have been the ordinary end of what stood `before`."""
     if before is None or not before.usable(now):
         return False
-    certain_until = before.latest_expiry if key.is_token else before.earliest_expiry
-    return now < certain_until - min(LAST_SECONDS, before.life_seconds / 24)
+    return now < sort_of(key).certain_until(before) - min(LAST_SECONDS, before.life_seconds / 24)
 
 
-class Suspicion:
-    """Keeps the fleet's evidence in the store: unanswered calls for ten minutes, thefts for a day and in the event log."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-
-    def unanswered(self, key: CredentialKey) -> None:
-        """A call of ours for `key` ended without an answer: WeChat may have acted on it all the same."""
-        self._fleet.call(lambda store: store.note(_unanswered(key), "", UNANSWERED_SECONDS))
-
-    def changed(self, key: CredentialKey, before: Credential | None, now: float) -> None:
-        """A value died or was replaced without us at `now`: report it, unless we may have done it ourselves."""
-        if before is None or not inside_its_life(key, before, now):
-            return
-        excuses = (_unanswered(key), _unanswered(key.token_key))
-        if self._fleet.call(lambda store: store.notes(excuses)):
-            return
-        theft = Theft(key.app_id, str(key.kind), before.started_at, now)
-        text = json.dumps({"event": "token_taken", **asdict(theft)})
-        self._fleet.call(lambda store: store.note(_theft(key), text, REMEMBERED_SECONDS))
-        self._fleet.call(lambda store: store.record_event(text))
-        fields = {"appid": theft.app_id, "message": theft.message.en, "hint": theft.hint.en}
-        logger.warning("wxsign.token_taken", extra={"fields": fields})
-
-    def known(self, keys: Iterable[CredentialKey]) -> Mapping[str, Theft]:
-        """The thefts of the last day by AppID, of the accounts that `keys` belong to."""
-        names = {_theft(key): key.app_id for key in keys}
-        notes = self._fleet.call(lambda store: store.notes(tuple(names)))
-        return {names[name]: _decode(text) for name, text in notes.items()}
+def excuses(key: CredentialKey) -> tuple[str, ...]:
+    """The names of the notes that excuse a change of `key`: calls of ours, for it or what it needs, without an answer."""
+    return tuple(_unanswered(link) for link in chain_of(key))
 
 
-def _decode(text: str) -> Theft:
-    record = json.loads(text)
-    return Theft(record["app_id"], record["kind"], record["last_seen_at"], record["noticed_at"])
+def note_unanswered(store: CredentialStore, key: CredentialKey) -> None:
+    """A call of ours for `key` ended without an answer: WeChat may have acted on it all the same.
+
+    Raises `StoreUnavailable`.
+    """
+    store.note(_unanswered(key), "", UNANSWERED_SECONDS)
+
+
+def suspect(
+    store: CredentialStore,
+    key: CredentialKey,
+    before: Credential | None,
+    now: float,
+    notes: Mapping[str, str],
+) -> None:
+    """A value died or was replaced without us at `now`: report it, unless `notes` say that we may have done it.
+
+    The theft is remembered for an hour, and in the event log. Raises `StoreUnavailable`.
+    """
+    if before is None or not inside_its_life(key, before, now) or notes.keys() & set(excuses(key)):
+        return
+    theft = Theft(key.app_id, str(key.kind), before.started_at, now)
+    text = json.dumps({"event": "token_taken", **asdict(theft)})
+    fields = {"appid": theft.app_id, "message": theft.message.en, "hint": theft.hint.en}
+    logger.warning("wxsign.token_taken", extra={"fields": fields})
+    store.note(theft_note(key), text, REMEMBERED_SECONDS, event=True)
+
+
+def thefts_of(keys: Iterable[CredentialKey], notes: Mapping[str, str]) -> Mapping[str, Theft]:
+    """The thefts among `notes`, by AppID, of the accounts that `keys` belong to. What cannot be read tells of none."""
+    names = {theft_note(key): key.app_id for key in keys}
+    found = {app_id: _decode(notes[name]) for name, app_id in names.items() if name in notes}
+    return {app_id: theft for app_id, theft in found.items() if theft is not None}
+
+
+def theft_note(key: CredentialKey) -> str:
+    """The name of the note that remembers a theft of the account of `key`."""
+    return f"theft|{key.api_base}|{key.app_id}"
+
+
+def _decode(text: str) -> Theft | None:
+    try:
+        record = json.loads(text)
+        theft = Theft(
+            str(record["app_id"]),
+            str(record["kind"]),
+            float(record["last_seen_at"]),
+            float(record["noticed_at"]),
+        )
+        theft.message  # noqa: B018 -- raises where the times are no moments
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, OSError):
+        return None
+    return theft
 
 
 def _unanswered(key: CredentialKey) -> str:
     return f"unanswered|{key.name}"
-
-
-def _theft(key: CredentialKey) -> str:
-    return f"theft|{key.api_base}|{key.app_id}"

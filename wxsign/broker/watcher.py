@@ -31,6 +31,7 @@ class Watcher:
         self._asked = 0
         self._done = 0
         self.beat = 0.0
+        self.failing = False
 
     @property
     def alive(self) -> bool:
@@ -85,8 +86,12 @@ class Watcher:
                 asked = self._asked
             try:
                 self._watch()
+                self.failing = False
             except Exception:
-                logger.exception("wxsign.watch_failed")
+                # Told once, not every second.
+                if not self.failing:
+                    logger.exception("wxsign.watch_failed")
+                self.failing = True
             self._rest(asked)
 
     def _rest(self, asked: int) -> None:

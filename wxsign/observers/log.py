@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wxsign.broker import Outcome
+from wxsign.broker import Adopted, Outcome
 from wxsign.errors import WeChatRefused
 
 if TYPE_CHECKING:
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wxsign.refresh")
 
 
-def log_refresh(event: RefreshEvent) -> None:
+def log_refresh(event: RefreshEvent | Adopted) -> None:
     """Write one line for each call of WeChat: a failure as a warning, with WeChat's words and what to do."""
+    if isinstance(event, Adopted):
+        return
     failed = event.outcome in {Outcome.FAILED, Outcome.DEAD}
     level = logging.WARNING if failed else logging.INFO
     logger.log(level, "wxsign.%s", event.outcome, extra={"fields": _fields(event)})

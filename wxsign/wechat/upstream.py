@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wxsign.credentials import CredentialKey, TokenEndpoint, digest
+from wxsign.credentials import CredentialKey, digest, sort_of
 
 if TYPE_CHECKING:
     from wxsign.accounts import AccountRegistry
@@ -19,14 +19,17 @@ class WeChatUpstream:
         self._registry = registry
 
     def fetch(self, key: CredentialKey, *, access_token: str | None, force: bool, attempt: int) -> Granted:
-        if not key.is_token:
-            return self._client.ticket(access_token or "", str(key.kind), attempt=attempt)
-        account = self._registry.get(key.app_id)
-        if key.endpoint is TokenEndpoint.CLASSIC:
-            return self._client.classic_token(account.app_id, account.app_secret, attempt=attempt)
-        return self._client.stable_token(
-            account.app_id, account.app_secret, force_refresh=force, attempt=attempt
-        )
+        """The one call that the sort of `key` names. Raises `WeChatError`."""
+        client, account = self._client, self._registry.get(key.app_id)
+        match sort_of(key).call:
+            case "token":
+                return client.classic_token(account.app_id, account.app_secret, attempt=attempt)
+            case "stable_token":
+                return client.stable_token(
+                    account.app_id, account.app_secret, force_refresh=force, attempt=attempt
+                )
+            case _:
+                return client.ticket(access_token or "", str(key.kind), attempt=attempt)
 
     def probe(self, key: CredentialKey, access_token: str, *, attempt: int) -> None:
         del key
