@@ -22,7 +22,7 @@ from wxsign.signing import JS_API_LIST, parse_page_url
 ROOT = Path(__file__).parent.parent
 APP_ID = "wx0123456789abcdef"
 SECRET = "0" * 32
-KEY = "k" * 40
+KEY = "kG7pX2vQ9sLw4ZrT8bNf1YhJ6mDc3RaE"
 ONE = {"WXSIGN_APPID": APP_ID, "WXSIGN_SECRET": SECRET, "WXSIGN_ALLOWED_HOSTS": "m.example.com"}
 ACCOUNT = (
     f'[accounts.shop]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\nallowed_hosts = ["m.example.com"]\n'
@@ -473,3 +473,17 @@ def test_the_example_environment_names_known_variables_only():
     names = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
     assert names <= table.known_variables()
     assert {"WXSIGN_APPID", "WXSIGN_SECRET_FILE", "WXSIGN_ALLOWED_HOSTS"} <= names
+
+
+def test_an_empty_list_of_addresses_and_a_key_of_equal_letters_are_refused(tmp_path):
+    file = tmp_path / "w.toml"
+    for line, said in (("allow_from = []", "allow_from"), ('key = "' + "a" * 40 + '"', "different")):
+        key = "" if line.startswith("key") else f'key_sha256 = ["{"0" * 64}"]\n'
+        file.write_text(
+            '[accounts.a]\napp_id = "wx0123456789abcdef"\napp_secret = "0123456789abcdef0123456789abcdef"\n'
+            f"[clients.c]\n{key}{line}\n"
+        )
+        with pytest.raises(ConfigError) as refused:
+            load_settings(file, {})
+        assert said in str(refused.value)
+        assert "a" * 40 not in str(refused.value)

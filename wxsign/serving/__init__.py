@@ -5,18 +5,24 @@ lower case that gunicorn knows is a setting. Names that the installed version do
 unknown flag on the command line would stop it; so what only newer versions have, such as `control_socket_disable`,
 stands here.
 
-A reload (SIGHUP) starts workers that read the configuration anew. The modules imported here stay as they are in the
-master process: an upgrade needs a restart.
+The master reads and checks wxsign's configuration, at its start and at every reload (SIGHUP); its workers start from what
+it holds. A configuration that cannot be used is told and passed over, and the last good one goes on. The modules imported
+here stay as they are in the master process: an upgrade needs a restart.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
+from wxsign import logs
+from wxsign.errors import ConfigError
 from wxsign.serving.logger import JsonLogger
+from wxsign.settings.snapshot import SNAPSHOT
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
 # A thread waits for WeChat only on a cold start; 4 × 8 leaves room for 32 such callers.
@@ -46,14 +52,40 @@ control_socket_disable = True
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 
+CONFIG_UNUSABLE = 2
+
 accesslog = "-"
 errorlog = "-"
 logger_class = JsonLogger
 
 
+def on_starting(server: Arbiter) -> None:
+    """Read the configuration. One that cannot be used ends the start with every problem, also that of a second master."""
+    if not _serves_wxsign(server):
+        return
+    logs.configure()
+    try:
+        SNAPSHOT.read()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(CONFIG_UNUSABLE) from None
+
+
+def on_reload(server: Arbiter) -> None:
+    """Read the configuration anew, before the new workers start; the last good one stays where that cannot be used."""
+    if _serves_wxsign(server):
+        SNAPSHOT.read_again()
+
+
+def _serves_wxsign(server: Arbiter) -> bool:
+    """Another application may use these settings, and read what configuration it likes."""
+    return getattr(server.app, "app_uri", "") in {"wxsign.wsgi:app", "app:app"}
+
+
 def post_worker_init(worker: Worker) -> None:
     """Start the service's Watcher, after the fork: threads and connections made before it would not survive it."""
     if (service := _service_of(worker)) is not None:
+        service.threads = worker.cfg.threads
         service.start()
 
 

@@ -50,6 +50,7 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LATER_KINDS: Final = ("miniprogram", "wecom")
 _MAX_PROXIES: Final = 10
+CLIENT_KEY_MIN_DIFFERENT: Final = 8
 
 
 def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -117,8 +118,17 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         public_url=checked("public_url", "", addresses.public_url) or None,
         trusted_proxies=_trusted_proxies(table, notes),
         pages=table.boolean("pages", default=True),
+        nested_urls=_nested_urls(table, notes),
         api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
     )
+
+
+def _nested_urls(table: Table, notes: Notes) -> str:
+    word = table.text("nested_urls", "warn")
+    if word not in {"warn", "refuse"}:
+        message = Text("must be `warn` or `refuse`.", "必须是 `warn` 或 `refuse`。")
+        notes.problem(table.name("nested_urls"), message, Text("`warn` is the default.", "默认为 `warn`。"))
+    return word
 
 
 def _trusted_proxies(table: Table, notes: Notes) -> int:
@@ -142,7 +152,7 @@ def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> Officia
         token_endpoint=_token_endpoint(table, notes),
         js_api_list=_interfaces("js_api_list", JS_API_LIST, table, notes),
         open_tag_list=_interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
-        warm=table.boolean("warm", default=False),
+        warm=table.boolean("warm", default=False) if table.entry("warm") else None,
         quota=table.limits("quota", DAILY_LIMITS),
     )
     return account if app_id and (secret or not refresh) else None
@@ -165,8 +175,8 @@ def _app_id(table: Table, notes: Notes) -> str:
     app_id = table.text("app_id")
     if not app_id:
         hint = Text(
-            "It stands on the WeChat platform beside the AppSecret.",
-            "它与 AppSecret 一起显示在微信公众平台上。",
+            "It stands in the WeChat developer platform: 微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息.",
+            "它显示在：微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息。",
         )
         notes.problem(table.name("app_id"), Text("the AppID is missing.", "缺少 AppID。"), hint)
     elif app_id.startswith("gh_"):
@@ -279,11 +289,12 @@ def _key_hashes(table: Table, notes: Notes) -> tuple[str, ...]:
 
 
 def _check_key(label: str, key: str, notes: Notes) -> None:
-    if len(key) >= CLIENT_KEY_MIN_CHARACTERS and _VISIBLE.fullmatch(key):
+    long_enough = len(key) >= CLIENT_KEY_MIN_CHARACTERS and len(set(key)) >= CLIENT_KEY_MIN_DIFFERENT
+    if long_enough and _VISIBLE.fullmatch(key):
         return
     message = Text(
-        f"a client key is at least {CLIENT_KEY_MIN_CHARACTERS} visible ASCII characters.",
-        f"客户端密钥至少为 {CLIENT_KEY_MIN_CHARACTERS} 个可见 ASCII 字符。",
+        f"a client key is at least {CLIENT_KEY_MIN_CHARACTERS} visible ASCII characters, {CLIENT_KEY_MIN_DIFFERENT} of them different.",
+        f"客户端密钥至少为 {CLIENT_KEY_MIN_CHARACTERS} 个可见 ASCII 字符，其中至少 {CLIENT_KEY_MIN_DIFFERENT} 个互不相同。",
     )
     notes.problem(
         label, message, Text("`wxsign client new NAME` makes one.", "`wxsign client new 名称` 可生成密钥。")
@@ -291,8 +302,16 @@ def _check_key(label: str, key: str, notes: Notes) -> None:
 
 
 def _networks(table: Table, notes: Notes) -> tuple[Network, ...]:
-    networks = []
-    for word in table.words("allow_from") or ():
+    networks: list[Network] = []
+    words = table.words("allow_from")
+    if words == ():
+        message = Text("an empty list would let nobody call.", "空列表表示任何地址都不能调用。")
+        hint = Text(
+            "Name the addresses, or leave `allow_from` out to allow calls from everywhere.",
+            "请列出允许的地址；如果不限制来源，请去掉 `allow_from`。",
+        )
+        notes.problem(table.name("allow_from"), message, hint)
+    for word in words or ():
         try:
             networks.append(ipaddress.ip_network(word))
         except ValueError:

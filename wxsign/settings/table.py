@@ -133,6 +133,19 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "nested_urls",
+        Kind.TEXT,
+        None,
+        "warn",
+        Text(
+            "What to do with a page whose query holds `&url=` and an address, not encoded, that the account may not sign: `warn` or "
+            "`refuse` (403). The same signature could be used on that other page.",
+            "页面查询参数中含有 `&url=` 及未编码、且该账号不能签名的地址时：`warn` 只警告，`refuse` 拒绝（403）。"
+            "同一个签名可能被用在那个页面上。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "pages",
         Kind.BOOLEAN,
         "WXSIGN_PAGES",
@@ -181,9 +194,9 @@ SETTINGS: tuple[Setting, ...] = (
         "WXSIGN_APPID",
         "",
         Text(
-            "AppID of the account, as shown on the WeChat platform under Settings & Development. "
+            "AppID of the account, as shown in the WeChat developer platform (微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息). "
             "The variable is for the one account named `default`.",
-            "账号的 AppID（公众平台「设置与开发」中可见）。环境变量对应名为 `default` 的那一个账号。",
+            "账号的 AppID（微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息）。环境变量对应名为 `default` 的那一个账号。",
         ),
     ),
     Setting(
@@ -252,10 +265,10 @@ SETTINGS: tuple[Setting, ...] = (
         "warm",
         Kind.BOOLEAN,
         None,
-        "false",
+        "true with ten accounts or fewer",
         Text(
-            "Keep the credentials fresh although nobody asks for them. A single account is always kept warm.",
-            "即使无人使用也保持凭据新鲜。只有一个账号时始终如此。",
+            "Keep the credentials fresh although nobody asks for them. `wxsign check` says which accounts are not kept so.",
+            "即使无人使用也保持凭据新鲜；账号不超过十个时默认如此。`wxsign check` 会列出未保持新鲜的账号。",
         ),
     ),
     Setting(

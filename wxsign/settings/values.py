@@ -28,6 +28,7 @@ class Settings:
     public_url: str | None = None
     trusted_proxies: int = 0
     pages: bool = True
+    nested_urls: str = "warn"
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
     config_path: Path | None = None
