@@ -24,6 +24,7 @@ from wxsign.signing import (
     OPEN_TAG_LIST,
     PageUrl,
     canonical_url,
+    nested_pages,
     parse_host,
     parse_page_url,
     query_warning,
@@ -497,3 +498,28 @@ def test_no_url_of_the_greatest_length_costs_more_than_a_moment(sent):
     started = time.process_time()
     accepted(sent)
     assert time.process_time() - started < 0.05
+
+
+AMBIGUOUS = (
+    "https://m.example.com/&timestamp=1414587457&url=https://user-content.example.com/x",
+    "https://m.example.com/?a=1&timestamp=1&b=2&url=HTTP://user-content.example.com/x",
+)
+
+
+@pytest.mark.parametrize("url", AMBIGUOUS)
+def test_a_url_that_could_be_read_as_the_end_of_another_pages_string1_is_refused(url):
+    with pytest.raises(InvalidUrl) as refused:
+        parse_page_url(url)
+    assert refused.value.code == "url_ambiguous"
+
+
+def test_one_string1_can_indeed_be_split_in_two_ways():
+    inner = "https://user-content.example.com/x"
+    signed = string_to_sign("T", "N", 1, f"https://m.example.com/&timestamp=2&url={inner}")
+    assert signed == string_to_sign("T", "N&timestamp=1&url=https://m.example.com/", 2, inner)
+
+
+def test_addresses_that_stand_bare_inside_a_page_are_found_and_encoded_ones_are_not():
+    page = parse_page_url("https://m.example.com/?x=1&url=https://a.test/?y=2&url=http://b.test/")
+    assert [inner.host for inner in nested_pages(page)] == ["a.test", "b.test"]
+    assert not list(nested_pages(parse_page_url("https://m.example.com/?x=1&url=https%3A%2F%2Fa.test%2F")))

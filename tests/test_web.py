@@ -92,6 +92,7 @@ def test_the_application_is_made_from_the_environment_by_default(monkeypatch, tm
 
 
 def test_ready_says_so(client):
+    wait_until(lambda: client.get("/readyz").json["state"] == "ready")
     response = client.get("/readyz")
     assert (response.status_code, response.json) == (200, {"state": "ready", "problems": []})
     assert response.headers["Cache-Control"] == "no-store"
@@ -409,3 +410,8 @@ def test_every_warning_and_scope_is_documented():
     assert len(codes) >= 7
     assert [code for code in codes if f"`{code}`" not in text] == []
     assert all(f"`{operation.scope}`" in text for operation in protected.OPERATIONS if operation.scope)
+
+
+def test_a_file_name_of_any_length_that_is_none_of_ours_is_not_found(client):
+    for name in ("x" * 300, "../app.py", "%2e%2e/app.py", "a/" * 100, "wxsign.js/"):
+        assert client.get(f"/static/{name}").status_code == 404, name[:20]

@@ -32,13 +32,19 @@ if TYPE_CHECKING:
 
 
 def create_app(
-    service: WxSign | None = None, *, settings: Settings | None = None, dev: DevMode | None = None
+    service: WxSign | None = None,
+    *,
+    settings: Settings | None = None,
+    dev: DevMode | None = None,
+    config_rejected: bool = False,
 ) -> Flask:
     """Return the whole application around `service`, by default made from `settings`, by default those of the environment.
 
+    `config_rejected` says that these settings are not what the file holds now: `/readyz` tells it.
     Nothing is started and no connection opened. `app.extensions["wxsign"]` is the service. Raises ConfigError.
     """
     service = service or WxSign(settings or load_settings())
+    service.config_rejected = config_rejected
     app = Flask("wxsign", static_folder=None, template_folder=str(assets("templates")))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # A redirect would be absolute, built from a Host header that nobody has checked.

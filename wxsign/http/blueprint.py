@@ -6,11 +6,13 @@ app.register_blueprint(wxsign.api.blueprint(WxSign.from_env()), url_prefix="/wx"
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from wxsign.http.calls import call_of
+from wxsign.http.calls import MAX_BODY_BYTES, call_of
 from wxsign.http.jsconfig import JSCONFIG_PATH, answer_jsconfig
 from wxsign.http.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
 
@@ -31,7 +33,7 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
         routes,
         JSCONFIG_PATH,
         "jsconfig",
-        lambda: response_of(answer_jsconfig(service, call_of(request.environ))),
+        lambda: response_of(answer_jsconfig(service, call_of(request.environ, _body))),
     )
     gate = Gate(service.settings.clients)
     for operation in OPERATIONS:
@@ -42,9 +44,27 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
 
 def _view(service: WxSign, gate: Gate, operation: Operation) -> Callable[..., Response]:
     def view(account: str = "") -> Response:
-        return response_of(answer_protected(service, gate, operation, call_of(request.environ), account))
+        return response_of(
+            answer_protected(service, gate, operation, call_of(request.environ, _body), account)
+        )
 
     return view
+
+
+def _body() -> bytes | None:
+    """The request's body by Flask's own way, for the host application may have read it before us: CSRF, audit, metrics."""
+    if request.method != "POST":
+        return b""
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        body = request.get_data(cache=True)
+        # A host that has parsed a form leaves nothing of the body, only the form.
+        body = body or urlencode(list(request.form.items(multi=True))).encode()
+    except RequestEntityTooLarge:
+        return None
+    except Exception:  # noqa: BLE001 - chunks that are malformed or break off: as good as nothing sent
+        return b""
+    return body if len(body) <= MAX_BODY_BYTES else None
 
 
 def _add(routes: Blueprint, path: str, endpoint: str, view: Callable[..., Response]) -> None:

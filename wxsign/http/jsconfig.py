@@ -110,12 +110,13 @@ def _page_of(origin: str) -> PageUrl | None:
 def _wanted(call: Call) -> _Wanted:
     form, fields = call.query, []
     if call.method == "POST":
-        if call.body is None:
+        body = call.read()
+        if body is None:
             raise BodyTooLargeError
         if call.media_type == JSON:
-            fields = _json_fields(call.body)
-        elif call.media_type == FORM or not call.body:
-            form = f"{form}&{call.body.decode('latin-1')}"
+            fields = _json_fields(body)
+        elif call.media_type == FORM or not body:
+            form = f"{form}&{body.decode('latin-1')}"
         else:
             raise UnsupportedMediaTypeError
     given = _unique([*_form_fields(form), *fields])

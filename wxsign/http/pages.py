@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,7 +10,6 @@ from urllib.parse import urlsplit
 import segno
 from flask import Blueprint, Response, render_template, request
 from markupsafe import Markup
-from werkzeug.security import safe_join
 
 from wxsign import __version__
 from wxsign.errors import InvalidUrl, UnknownAccount
@@ -58,12 +58,19 @@ def page_routes() -> Blueprint:
     return routes
 
 
+@cache
+def _files() -> dict[str, Path]:
+    """What there is, by name: no name that somebody sends ever becomes a path."""
+    folder = assets("static")
+    return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+
+
 def static(name: str) -> Response:
     """Serve a file; the client script is there for pages of other origins."""
-    path = safe_join(str(assets("static")), name)
-    if path is None or not Path(path).is_file():
+    path = _files().get(name)
+    if path is None:
         raise NotFoundError
-    response = Response(Path(path).read_bytes(), mimetype=_MEDIA_TYPES.get(Path(path).suffix))
+    response = Response(path.read_bytes(), mimetype=_MEDIA_TYPES.get(path.suffix))
     response.cache_control.public = True
     response.cache_control.max_age = 0 if dev_mode() else _STATIC_SECONDS
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"

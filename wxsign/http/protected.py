@@ -213,11 +213,12 @@ def _ticket(asked: Asked) -> Mapping[str, object]:
 
 
 def _rejected(call: Call) -> str:
-    if call.body is None:
+    body = call.read()
+    if body is None:
         raise BodyTooLargeError
-    if call.body and call.media_type != JSON:
+    if body and call.media_type != JSON:
         raise UnsupportedMediaTypeError
-    given = dict(json_pairs(call.body, _REJECTED_HINT)) if call.body else {}
+    given = dict(json_pairs(body, _REJECTED_HINT)) if body else {}
     rejected = text_of("rejected", given.get("rejected", ""), _REJECTED_HINT)
     if not rejected:
         message = Text("The rejected token is missing.", "缺少被拒绝的 token。")

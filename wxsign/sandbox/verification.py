@@ -1,4 +1,5 @@
-"""The signature check of WeChat's client, written from the formula and from nothing of the signing side.
+"""The signature check of WeChat's client, written import re
+from the formula and from nothing of the signing side.
 
 https://developers.weixin.qq.com/doc/service/guide/h5/jssdk : sha1 over
 `jsapi_ticket=T&noncestr=N&timestamp=S&url=U`, where U is the page's URL without `#` and what follows.
@@ -6,6 +7,7 @@ https://developers.weixin.qq.com/doc/service/guide/h5/jssdk : sha1 over
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -37,6 +39,9 @@ DETAILS = {
         "签名用的是 wx_card 的 ticket，而不是 jsapi 的 ticket。",
     ),
 }
+
+
+_NONCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ def signed_from(fields: Mapping[str, object], names: tuple[str, str, str]) -> Si
 def verify(world: World, signed: Signed) -> Verdict:
     """WeChat's verdict at this moment, judged by the tickets' true lives."""
     if not all((signed.appid, signed.timestamp, signed.nonce, signed.signature, signed.url)):
+        return Verdict("fail")
+    # string1 is joined without escaping: with other characters than WeChat documents it could be split anew.
+    if not (signed.timestamp.isdecimal() and _NONCE.fullmatch(signed.nonce)):
         return Verdict("fail")
     account = world.accounts.get(signed.appid)
     if account is None:

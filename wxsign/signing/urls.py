@@ -17,7 +17,7 @@ from wxsign.errors import InvalidUrl, Text
 from wxsign.signing.warnings import ENCODED_TWICE, OTHER_SCHEME, SEND_HREF, SigningWarning, warnings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_URL_CHARACTERS: Final = 8192
 
@@ -49,6 +49,10 @@ _PAGE_URL: Final = re.compile(
     rf"(?:[/?][^#{_CONTROL}{_SURROGATE}]*)?(#[^{_CONTROL}{_SURROGATE}]*)?"
 )
 _HOST_ONLY: Final = re.compile(_HOST)
+_NESTED: Final = "&url="
+# string1 is joined without any escaping: what follows such an end of a URL would be another page's, with a noncestr that
+# holds the beginning (`N&timestamp=…&url=<this URL up to here>`), under the very signature made for this one.
+_SECOND_STRING1: Final = re.compile(r"&timestamp=.*&url=[Hh][Tt][Tt][Pp][Ss]?://", re.DOTALL)
 _ABSOLUTE: Final = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://")
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 MAX_PORT: Final = 65535
@@ -97,6 +101,16 @@ _REFUSALS: Final = {
         Text("Leave out everything before the `@`.", "请去掉 `@` 及其之前的部分。"),
     ),
     "url_port": (Text("The URL's port is not valid.", "URL 的端口无效。"), _PORT_HINT),
+    "url_ambiguous": (
+        Text(
+            "The URL's query could be read as the end of another page's signature.",
+            "URL 的查询参数可以被当作另一个页面签名串的结尾。",
+        ),
+        Text(
+            "Percent-encode the address inside the query: `url=https%3A%2F%2F…`.",
+            "请对查询参数中的地址做百分号编码：`url=https%3A%2F%2F…`。",
+        ),
+    ),
     "url_host": (Text("The URL's host is not valid.", "URL 的域名无效。"), _HOST_HINT),
 }
 
@@ -116,9 +130,20 @@ def parse_page_url(sent: str, *, site_scheme: str | None = None) -> PageUrl:
         page = _parsed_after_decoding(sent)
     if page is None:
         raise _rejection(sent)
+    if "&timestamp=" in page.url and _SECOND_STRING1.search(page.url):
+        raise InvalidUrl("url_ambiguous", *_REFUSALS["url_ambiguous"])
     if site_scheme is not None and site_scheme != page.scheme:
         return replace(page, warnings=(*page.warnings, OTHER_SCHEME))
     return page
+
+
+def nested_pages(page: PageUrl) -> Iterator[PageUrl]:
+    """The addresses that stand bare behind `&url=` in a page's own: string1 could be split anew in front of each."""
+    rest = page.url
+    while _NESTED in rest:
+        rest = rest.partition(_NESTED)[2]
+        if (inner := _parsed(rest)) is not None:
+            yield inner
 
 
 def canonical_url(sent: str) -> str:

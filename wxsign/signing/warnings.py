@@ -78,6 +78,17 @@ SPACE: Final = SigningWarning(
         "可能是 `+` 未经编码就被发送。" + SEND_HREF.zh,
     ),
 )
+NESTED_URL: Final = SigningWarning(
+    "nested_url",
+    Text(
+        "The URL's query holds another address, not encoded, that this account may not sign.",
+        "URL 的查询参数中有另一个未编码的地址，而该账号不能为它签名。",
+    ),
+    Text(
+        'Percent-encode the inner address: `url=https%3A%2F%2F…`. With `nested_urls = "refuse"` such pages are not signed.',
+        '请对内层地址做百分号编码：`url=https%3A%2F%2F…`。设置 `nested_urls = "refuse"` 后，此类页面不会被签名。',
+    ),
+)
 OTHER_SCHEME: Final = SigningWarning(
     "other_scheme",
     Text(
