@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,11 +24,13 @@ from running import accepts, ask, free_port, running
 from wxsign import cli, sandbox, serving
 from wxsign.accounts import sha256_of_key
 from wxsign.commands import asking, dev
+from wxsign.commands import running as commands
 from wxsign.commands.dev import DEV_CLIENT_KEY, DevServer, Plan
 from wxsign.errors import ConfigError
+from wxsign.serving import launch
 from wxsign.settings import load_settings
 from wxsign.signing import signature, string_to_sign
-from wxsign.stores import SqliteStore
+from wxsign.stores import SqliteStore, open_store
 
 SECRET = "0123456789abcdef0123456789abcdef"
 APP_ID = "wx0123456789abcdef"
@@ -107,7 +110,7 @@ def test_a_usage_error_is_a_2():
 
 
 def test_check_shows_what_was_found(account, monkeypatch):
-    monkeypatch.setenv("WXSIGN_CLIENT_KEY", "k" * 40)
+    monkeypatch.setenv("WXSIGN_CLIENT_KEY", "kG7pX2vQ9sLw4ZrT8bNf1YhJ6mDc3RaE")
     monkeypatch.setenv("WXSIGN_STROE", "x")
     result = run("check")
     assert f"account  default  {APP_ID}  stable  m.example.com" in result.stdout
@@ -115,7 +118,7 @@ def test_check_shows_what_was_found(account, monkeypatch):
     assert "client   default  ticket:read, token:read, token:refresh  *" in result.stdout
     assert "The configuration is usable." in result.stdout
     assert "Did you mean `WXSIGN_STORE`?" in result.stderr
-    assert "k" * 40 not in result.output
+    assert "kG7pX2vQ9sLw4ZrT8bNf1YhJ6mDc3RaE" not in result.output
 
 
 def test_check_lists_every_problem_with_its_remedy_in_the_users_language(monkeypatch):
@@ -184,7 +187,7 @@ def test_a_configuration_file_may_be_named(tmp_path):
     path = tmp_path / "etc" / "w.toml"
     path.parent.mkdir()
     path.write_text(
-        f'[accounts.shop]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\n[clients.c]\nkey = "{"k" * 40}"\naccounts = ["shop"]\n'
+        f'[accounts.shop]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\n[clients.c]\nkey = "kG7pX2vQ9sLw4ZrT8bNf1YhJ6mDc3RaE"\naccounts = ["shop"]\n'
     )
     text = run("--config", str(path), "check").stdout
     assert f"config   {path}" in text
@@ -268,9 +271,44 @@ def test_accounts_lists_the_states_without_values(account):
     assert token not in text
 
 
+@pytest.mark.parametrize(("errcode", "code"), [(40164, "ip_not_whitelisted"), (40125, "invalid_secret")])
+def test_accounts_tells_a_failure_that_another_process_met_and_asks_wechat_nothing(account, errcode, code):
+    control(account, "faults", endpoint="stable_token", kind="errcode", errcode=errcode)
+    run("token", "default", code=1)
+    asked = len(ask(account.port, "/sandbox/requests").json["requests"])
+    result = run("accounts", code=2)
+    assert f"empty ({code})" in result.stdout
+    assert "calls today   stable_token 1 of" in result.stdout
+    assert len(ask(account.port, "/sandbox/requests").json["requests"]) == asked
+
+
+def test_accounts_of_a_store_that_cannot_be_reached_says_so(account, monkeypatch):
+    monkeypatch.setenv("WXSIGN_STORE", f"redis://127.0.0.1:{free_port()}/0")
+    assert "127.0.0.1" in run("accounts", code=2).stderr
+
+
+def test_a_theft_is_degraded_until_somebody_acknowledges_it(account):
+    run("token", "default")
+    store = open_store(load_settings().store)
+    theft = {
+        "app_id": APP_ID,
+        "kind": "access_token",
+        "last_seen_at": time.time() - 60,
+        "noticed_at": time.time(),
+    }
+    store.note(f"theft|{account.url}|{APP_ID}", json.dumps(theft), 3600)
+    assert "Another system" in run("accounts", code=1).stdout
+    run("accounts", "ack", "default")
+    assert "Another system" not in run("accounts").stdout
+
+
+def test_a_timestamp_of_zero_is_signed_as_it_is(account):
+    assert "timestamp  0\n" in run("sign", PAGE, "--timestamp", "0").stdout
+
+
 def test_a_credential_that_failed_is_listed_with_the_code_of_its_failure():
     from wxsign.errors import WeChatUnreachable  # noqa: PLC0415 - used here alone
-    from wxsign.service import CredentialState  # noqa: PLC0415 - used here alone
+    from wxsign.states import CredentialState  # noqa: PLC0415 - used here alone
 
     error = WeChatUnreachable("timeout", "/cgi-bin/token")
     assert (
@@ -317,7 +355,7 @@ def test_a_client_has_every_scope_but_admin_by_default_and_a_plain_name():
 )
 def test_serve_hands_the_addresses_to_gunicorn(account, monkeypatch, arguments, bind, workers):
     called = []
-    monkeypatch.setattr(serving, "run", lambda *given, **named: called.append((given, named)))
+    monkeypatch.setattr(launch, "run", lambda *given, **named: called.append((given, named)))
     run("serve", *arguments)
     ((given, named),) = called
     assert tuple(given[0]) == bind
@@ -330,7 +368,7 @@ def test_serve_lets_the_workers_find_the_named_file(monkeypatch):
         f'[accounts.shop]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\nallowed_hosts = ["a.example.com"]\n'
     )
     monkeypatch.setenv("WXSIGN_CONFIG", "")
-    monkeypatch.setattr(serving, "run", lambda *_, **__: None)
+    monkeypatch.setattr(launch, "run", lambda *_, **__: None)
     run("--config", "w.toml", "serve")
     assert Path("w.toml").absolute() == Path(os.environ["WXSIGN_CONFIG"])
 
@@ -405,12 +443,12 @@ def test_dev_greets_with_addresses_and_in_a_network_with_a_qr_code(monkeypatch):
     stopped = SimpleQueue()
     stopped.put(signal.SIGTERM)
     stopped.put(signal.SIGTERM)
-    monkeypatch.setattr(cli, "stop_signals", lambda: stopped)
+    monkeypatch.setattr(commands, "stop_signals", lambda: stopped)
     text = run("dev", "--port", "0").stdout
     assert "/demo" in text
     assert DEV_CLIENT_KEY in text
     assert "█" not in text
-    monkeypatch.setattr(cli, "lan_address", lambda: "127.0.0.2")
+    monkeypatch.setattr(commands, "lan_address", lambda: "127.0.0.2")
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     text = run("dev", "--port", "0", "--lan").stdout
     assert "http://127.0.0.2:" in text
@@ -419,7 +457,7 @@ def test_dev_greets_with_addresses_and_in_a_network_with_a_qr_code(monkeypatch):
 
 
 def test_dev_in_a_network_needs_a_network(monkeypatch):
-    monkeypatch.setattr(cli, "lan_address", lambda: None)
+    monkeypatch.setattr(commands, "lan_address", lambda: None)
     assert "no address in a network" in run("dev", "--lan", code=2).stderr
 
 
@@ -465,6 +503,6 @@ def test_dev_ends_cleanly_when_it_is_told_to(tmp_path, number):
 
 def test_sandbox_runs_the_simulated_wechat_alone(monkeypatch):
     given = []
-    monkeypatch.setattr(cli, "run_sandbox", lambda arguments: given.append(arguments) or 2)
+    monkeypatch.setattr(commands, "run_sandbox", lambda arguments: given.append(arguments) or 2)
     run("sandbox", "--port", "0", "--setting", "ticket_life_seconds=30", code=2)
     assert given == [("--port", "0", "--setting", "ticket_life_seconds=30")]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wxsign.commands.group import FAILED, explain, language, main, say, service_of
+from wxsign.commands.group import FAILED, UNUSABLE, explain, language, main, say, service_of
+from wxsign.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,21 +59,49 @@ def refresh(ctx: click.Context, name: str) -> None:
         ctx.exit(FAILED)
 
 
-@main.command()
-@click.pass_obj
-def accounts(config: str | None) -> None:
-    """List the accounts and the state of their credentials, no values. 列出账号及凭据状态。"""
-    service = service_of(config)
-    service.look()
-    for state in service.account_states():
+@main.group(invoke_without_command=True)
+@click.pass_context
+def accounts(ctx: click.Context) -> None:
+    """List the accounts, what fails and why, and today's calls; no values. 列出账号、失败原因与当日调用量。
+
+    It reads what stands in the store, on any machine, and asks WeChat nothing.
+
+    Exit codes 退出码: 0 all well, 1 degraded, 2 nothing can be served.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    service = service_of(ctx.obj)
+    try:
+        service.read_store()
+    except StoreUnavailable as error:
+        explain(error)
+        ctx.exit(UNUSABLE)
+    states = service.account_states()
+    for state in states:
         for line in _account_lines(state):
             click.echo(line)
+    troubled = [state for state in states if state.problems]
+    if troubled and not any(credential.usable for state in states for credential in state.credentials):
+        ctx.exit(UNUSABLE)
+    ctx.exit(FAILED if troubled else 0)
+
+
+@accounts.command("ack")
+@click.argument("name")
+@click.pass_obj
+def acknowledge(config: str | None, name: str) -> None:
+    """Say that the theft of account NAME's token has been seen to. 确认已处理账号 NAME 的 token 被抢占。"""
+    service_of(config).acknowledge(name)
+    say("Acknowledged.", "已确认。")
 
 
 def _account_lines(state: AccountState) -> Iterator[str]:
     yield f"{state.name}  {state.app_id}  {state.kind}  {state.token_endpoint}"
     for credential in state.credentials:
         yield f"  {credential.kind:<13} {_credential_line(credential)}"
+        if credential.error is not None:
+            error = credential.error
+            yield f"  ! {error.message.in_language(language())} {error.operator_hint.in_language(language())}"
     for spending in state.spending:
         yield f"  calls today   {spending.endpoint} {spending.used} of {spending.limit}"
     if state.theft is not None:

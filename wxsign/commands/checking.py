@@ -98,7 +98,8 @@ def sign_command(
     service = service_of(config)
     page = parse_page_url(url)
     chosen = service.registry.for_page(page, account)
-    noncestr, timestamp = noncestr or secrets.token_hex(8), timestamp or int(time.time())
+    noncestr = secrets.token_hex(8) if noncestr is None else noncestr
+    timestamp = int(time.time()) if timestamp is None else timestamp
     ticket = service.ticket(chosen.name).value
     signed = sign(ticket, app_id=chosen.app_id, page=page, noncestr=noncestr, timestamp=timestamp)
     click.echo(f"account    {chosen.name} ({chosen.app_id})")
