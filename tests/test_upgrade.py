@@ -39,7 +39,11 @@ def wheel_of(folder, schemas_ahead):
         source.mkdir(parents=True, exist_ok=True)
         copy(ROOT / part, source / part)
     if schemas_ahead:
-        edit(source / "wxsign/stores/base.py", r"^SCHEMA: Final = \d+$", f"SCHEMA: Final = {SCHEMA + schemas_ahead}")
+        edit(
+            source / "wxsign/stores/base.py",
+            r"^SCHEMA = \d+$",
+            f"SCHEMA = {SCHEMA + schemas_ahead}",
+        )
         edit(
             source / "wxsign/credentials/values.py",
             r'^    rejected_digest: str = ""$',
