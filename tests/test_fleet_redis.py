@@ -178,7 +178,9 @@ def test_without_redis_and_with_all_workers_new_every_request_is_answered(redis,
             fleet.stop()
             fleet.start()
         statuses = burst(pair.sockets, path, 400)
-        assert set(statuses) == {200}
+        # They fetch one after the other: who waits longer than a second is told to come back, and then served.
+        assert set(statuses) <= {200, 503}
+        eventually(lambda: set(burst(pair.sockets, path, 400)) == {200}, 15)
         # Each process for itself, one after the other; and none of them twice.
         calls = pair.calls_for("alone")
         assert calls["stable_token"] <= 1 + 2 * WORKERS
