@@ -50,7 +50,7 @@ logger = logging.getLogger("wxsign.broker")
 
 PATIENCE_SECONDS = 10.0
 LEASE_POLL_SECONDS = 0.05
-LONGEST_LEASE_POLL_SECONDS = 0.5
+LONGEST_LEASE_POLL_SECONDS = 0.1
 
 # These take even the value that was declared dead; the others leave it to a force.
 _ACCEPTS_AGAIN = frozenset({Intent.RENEW, Intent.TAKE_AGAIN, Intent.FORCE})
