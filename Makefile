@@ -24,14 +24,26 @@ run: $(VENV)/.runtime ## Service, sandbox and demo page on port PORT (8000); wit
 	else exec $(BIN)/wxsign dev --port $(PORT); fi
 
 .PHONY: test
-test: test-js test-python ## Every test, with branch coverage
+test: test-js test-python test-fleets ## Every test but the longest, in some five minutes: with branch coverage, then fleets of real processes
 
+PYTEST := $(BIN)/python -m pytest
 .PHONY: test-python
-test-python: $(VENV)/.dev $(VENV)/.servers node_modules/.installed
+test-python: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## The tests without fleets, with branch coverage; ARGS="-k signing -x"
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n 2 -m "not fleet and not timing and not long" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+# Fleets wait more than they work. What compares times comes last, alone.
+.PHONY: test-fleets
+test-fleets: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Fleets of real processes, side by side, without coverage
+	$(PYTEST) -n 4 --dist worksteal -m "fleet and not timing and not long" $(ARGS)
+	$(PYTEST) -m "timing and not long" $(ARGS)
+
+.PHONY: test-long
+test-long: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Every test in one process, the longest too, then all of chaos
+	LONG_TESTS=1 $(PYTEST) $(ARGS)
+	$(BIN)/python -m chaos
 
 .PHONY: test-js
 test-js: node_modules/.installed

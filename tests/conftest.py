@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,16 @@ def _logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for handler in [handler for handler in root.handlers if handler not in handlers]:
         root.removeHandler(handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_watcher_outlives_its_module() -> Iterator[None]:
+    """A service that a test started and left would go on asking and logging through all that follow."""
+    yield
+    watchers = [thread for thread in threading.enumerate() if thread.name == "wxsign-watcher"]
+    for thread in watchers:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in watchers), "stop the service"
 
 
 def find_program(name: str) -> str:

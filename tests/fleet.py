@@ -1,6 +1,6 @@
 """A whole installation of real processes: a sandbox as WeChat, gunicorn with the service, and load upon it.
 
-Everything these processes say lies below the session's temporary folder, where the search for secrets reads it.
+Everything these processes say lies in the installation's folder, which is searched for secrets when it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from running import Reply, _UnixConnection, ask, running, wait_until
+from running import Reply, _UnixConnection, ask, free_port, running, wait_until
 
 from wxsign.serving import launch
 
@@ -37,6 +37,9 @@ APP_SECRET = secrets.token_hex(16)
 CLIENT_KEY = secrets.token_urlsafe(32)
 PAGE = "https://m.example.com/page?id=1"
 SAID = "said.log"
+# What they write for others to read on purpose, and what the search needs to know.
+NOT_LOGS = ("*.db*", "*.issued", "*.secret")
+ENOUGH_TO_RECOGNISE = 20
 
 
 def jsconfig_path(page: str = PAGE) -> str:
@@ -50,7 +53,7 @@ class WeChat:
     def __init__(self, here: Path, accounts: Sequence[str] = (APPID,), **settings: object) -> None:
         self.here = here
         self.accounts = accounts
-        self.port = 0
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._settings = [f"--setting={name}={json.dumps(value)}" for name, value in settings.items()]
         self._starts = 0
@@ -86,8 +89,9 @@ class WeChat:
         self.process.wait()
 
     def close(self) -> None:
-        """End it for good."""
+        """End it for good; fails where a file of the installation holds a secret."""
         self._stack.close()
+        require_no_secret(self.here)
 
     def get(self, name: str) -> Any:
         """Ask a control."""
@@ -273,6 +277,17 @@ def fleet(
     with contextlib.closing(service):
         service.start()
         yield service
+
+
+def require_no_secret(here: Path) -> None:
+    """Fail where a file below `here` holds an AppSecret, a client key or a value that WeChat ever issued to it."""
+    notes = here / "values.issued"
+    issued = notes.read_text().split() if notes.exists() else []
+    needles = {value[:ENOUGH_TO_RECOGNISE].encode() for value in (APP_SECRET, CLIENT_KEY, *issued)}
+    for file in here.rglob("*"):
+        if file.is_file() and not any(file.match(pattern) for pattern in NOT_LOGS):
+            content = file.read_bytes()
+            assert not any(needle in content for needle in needles), f"{file.name} holds a secret"
 
 
 def children(pid: int) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -23,6 +24,14 @@ START_SECONDS = 30.0
 STOP_SECONDS = 45.0
 
 
+# Below the range from which the system takes the ports of outgoing connections, or one of those could sit on a port just
+# when a server that was stopped takes it again. A slice for each of the processes that run tests side by side.
+FIRST_PORT, SLICE, SLICES = 12_000, 1_000, 20
+_slice = FIRST_PORT + SLICE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % SLICES)
+# Where in it to begin differs, for a command under test gives out ports of the same slice.
+_next_port = itertools.count(os.getpid())
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that was free a moment ago."""
     return free_ports(1)[0]
@@ -30,11 +39,16 @@ def free_port() -> int:
 
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that were free a moment ago, all of them different."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    candidates = (_slice + number % SLICE for number in itertools.islice(_next_port, SLICE))
+    return list(itertools.islice(filter(_is_free, candidates), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def accepts(address: int | Path) -> bool:
@@ -46,6 +60,18 @@ def accepts(address: int | Path) -> bool:
     )
     with socket.socket(family, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
         probe.connect(target)
+        return True
+    return False
+
+
+def answers(address: int | Path) -> bool:
+    """Say whether an HTTP server answers there, whatever it says.
+
+    A socket that accepts is not enough: a gunicorn that is told to stop before its handlers stand hears of it only when
+    its graceful time is over.
+    """
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        ask(address, "/healthz")
         return True
     return False
 
@@ -155,7 +181,7 @@ def sandbox(folder: Path, *settings: str) -> Iterator[str]:
         "--host",
         "127.0.0.1",
         "--port",
-        "0",
+        str(free_port()),
         "--account",
         f"{APP_ID}:{SECRET}",
     ]

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from types import SimpleNamespace
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -610,9 +611,13 @@ def test_without_a_right_key_everything_is_the_same_401(client, headers, path):
 def test_every_key_is_compared_with_every_hash_in_constant_time(client, headers, monkeypatch):
     compared = []
     compare = hmac.compare_digest
-    monkeypatch.setattr(
-        protected.hmac, "compare_digest", lambda a, b: compared.append(len(a) == len(b)) or compare(a, b)
-    )
+
+    def noting(a, b):
+        compared.append(len(a) == len(b))
+        return compare(a, b)
+
+    # For this module alone: others of the process compare digests too.
+    monkeypatch.setattr(protected, "hmac", SimpleNamespace(compare_digest=noting))
     client.get(TOKEN, headers=headers)
     assert compared == [True] * 5
 

@@ -17,7 +17,7 @@ from running import (
     PAGE,
     SECRET,
     Reply,
-    accepts,
+    answers,
     ask,
     free_port,
     gunicorn,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.fleet
 
 SIGN = f"/jsconfig?url={quote(PAGE + '&code=oauth-code', safe='')}"
 
@@ -75,9 +77,9 @@ def site(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Site
         service = gunicorn("--bind", f"unix:{socket}", "wxsign.wsgi:app")
         with (
             running(
-                service, lambda: accepts(socket), log=tmp_path / "gunicorn.out", cwd=tmp_path, env=environ
+                service, lambda: answers(socket), log=tmp_path / "gunicorn.out", cwd=tmp_path, env=environ
             ) as master,
-            running(nginx, lambda: accepts(port), log=tmp_path / "nginx.out"),
+            running(nginx, lambda: answers(port), log=tmp_path / "nginx.out"),
         ):
             yield Site(port, api_base, master, tmp_path)
 

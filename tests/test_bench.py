@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import find_program
 
+pytestmark = pytest.mark.timing
+
 ROOT = Path(__file__).parent.parent
 
 

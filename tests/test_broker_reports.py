@@ -534,6 +534,26 @@ def test_the_refresh_after_a_refusal_is_shared_by_the_fleet(desk):
     assert desk.wechat.count("jsapi") == 2
 
 
+def test_who_only_looks_at_the_closed_door_does_not_keep_out_the_call_that_starts_over(desk):
+    worker = desk.worker()
+    worker.hold(TOKEN)
+    desk.wechat.refuse_ticket_with.add("token-1")
+    looking = []
+
+    def meanwhile():
+        looking.append(desk.store.acquire(TICKET.name, "somebody who looks", 8, 0))
+        return "token-2"
+
+    def one_poll_later(_seconds):
+        while looking:
+            desk.store.release(looking.pop())
+
+    desk.wechat.script["access_token"].append(meanwhile)
+    desk.sleep = one_poll_later
+    assert worker.get(TICKET) == "ticket-1"
+    assert desk.wechat.count("jsapi") == 2
+
+
 def test_a_good_token_that_is_refused_is_tried_by_one_worker_and_not_by_each(desk):
     workers = desk.fleet(8, warm=[TICKET])
     workers[0].hold(TICKET)

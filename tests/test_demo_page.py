@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from running import accepts, free_ports, running
+from running import answers, free_ports, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, Page, Route
+
+pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).parent.parent
 SDK_1_6_0 = ROOT / "node_modules/weixin-js-sdk/index.original.js"
@@ -131,7 +133,7 @@ def dev_service(folder: Path) -> Iterator[Service]:
     program = Path(sys.executable).with_name("wxsign")
     command = [program, "dev", "--port", str(port), "--sandbox-port", str(sandbox_port)]
     with running(
-        command, lambda: accepts(port) and accepts(sandbox_port), log=folder / "dev.log", cwd=folder
+        command, lambda: answers(port) and answers(sandbox_port), log=folder / "dev.log", cwd=folder
     ):
         yield Service(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}")
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running import Reply, accepts, ask, free_port, gunicorn, running
+from running import Reply, answers, ask, free_port, gunicorn, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -99,7 +101,7 @@ def front_without_backend(
     (here / "echo.py").write_text(ECHO)
     port = free_port()
     command = nginx_command(require_program("nginx"), here, port)
-    with running(command, lambda: accepts(port), log=here / "nginx.out"):
+    with running(command, lambda: answers(port), log=here / "nginx.out"):
         yield Front(here, port)
 
 
@@ -108,7 +110,7 @@ def front(front_without_backend: Front) -> Iterator[Front]:
     """nginx with its backend."""
     front = front_without_backend
     socket = front.here / "wxsign.sock"
-    with running(front.backend, lambda: accepts(socket), log=front.here / "gunicorn.out", cwd=front.here):
+    with running(front.backend, lambda: answers(socket), log=front.here / "gunicorn.out", cwd=front.here):
         yield front
 
 
@@ -206,7 +208,7 @@ def test_the_access_log_is_json_with_the_path_and_never_the_query(front):
 def test_without_the_service_callers_get_a_json_503_and_pages_keep_their_script(front_without_backend):
     front = front_without_backend
     socket = front.here / "wxsign.sock"
-    with running(front.backend, lambda: accepts(socket), log=front.here / "gunicorn.out", cwd=front.here):
+    with running(front.backend, lambda: answers(socket), log=front.here / "gunicorn.out", cwd=front.here):
         assert front.ask("/static/wxsign.js").status == 200
     reply = front.ask("/jsconfig?code=while-down")
     assert reply.status == 503

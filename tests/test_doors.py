@@ -9,7 +9,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from running import PAGE, accepts, ask, free_port, running, sandbox, service_environ
+from running import PAGE, answers, ask, free_port, running, sandbox, service_environ
+
+pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).parent.parent
 SIGN = f"/jsconfig?url={quote(PAGE, safe='')}"
@@ -32,7 +34,7 @@ def test_a_plain_gunicorn_serves_signatures_and_fetches_once(tmp_path, arguments
         command = [*GUNICORN, "--bind", f"127.0.0.1:{port}", *arguments]
         env = {**service_environ(wechat, tmp_path), "HOME": str(tmp_path)}
         with running(
-            command, lambda: accepts(port), log=tmp_path / "out", cwd=folder or tmp_path, env=env
+            command, lambda: answers(port), log=tmp_path / "out", cwd=folder or tmp_path, env=env
         ) as master:
             replies = [ask(port, SIGN) for _ in range(12)]
             state = ask(urlsplit(wechat).port, "/sandbox/state").json
@@ -46,7 +48,7 @@ def test_a_checkout_s_gunicorn_takes_our_settings_by_itself(tmp_path):
     port = free_port()
     command = [*GUNICORN, "--bind", f"127.0.0.1:{port}", "app:app"]
     env = service_environ("http://127.0.0.1:9", tmp_path)
-    with running(command, lambda: accepts(port), log=tmp_path / "out", cwd=ROOT, env=env):
+    with running(command, lambda: answers(port), log=tmp_path / "out", cwd=ROOT, env=env):
         assert ask(port, "/healthz?code=oauth-code").status == 200
         assert ask(port, "/jsconfig?url=" + "a" * 8000).status == 400
     lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]

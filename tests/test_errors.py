@@ -110,10 +110,9 @@ def logged(value: object) -> object:
     return json.loads(JsonFormatter().format(record))["hint"]
 
 
-@pytest.mark.parametrize("text", sorted(set(catalogue()), key=str), ids=lambda text: text.en[:40])
-def test_redaction_leaves_our_own_sentences_as_they_are(text):
-    assert (redact(text.en), redact(text.zh)) == (text.en, text.zh)
-    assert (logged(text.en), logged(text.zh)) == (text.en, text.zh)
+def test_redaction_leaves_our_own_sentences_as_they_are():
+    sentences = {words for text in catalogue() for words in (text.en, text.zh)}
+    assert {words for words in sentences if not words == redact(words) == logged(words)} == set()
 
 
 def test_the_same_words_from_outside_are_redacted():

@@ -21,6 +21,8 @@ from fleet import (
     wechat,
 )
 
+pytestmark = pytest.mark.fleet
+
 LIFE_SECONDS = 12
 # WeChat's way of failing for the account of that name.
 FAULTS = {
@@ -150,6 +152,7 @@ def test_wechat_is_killed_and_comes_back_having_forgotten_everything(here):
         assert service.ask("/readyz").status == 200
 
 
+@pytest.mark.timing
 def test_while_wechat_hangs_the_slowest_signatures_take_no_longer_than_on_a_quiet_day(here):
     # A ticket of 120 s is looked at every second, so that there is hardly a moment without a call that hangs.
     with (

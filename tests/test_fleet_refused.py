@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from fleet import APP_SECRET, APPID, CLIENT_KEY, Load, eventually, fleet, one_account, wechat
 
+pytestmark = pytest.mark.fleet
+
 WXSIGN = Path(sys.executable).with_name("wxsign")
 ELSEWHERE = "203.0.113.1"
 CASES = {

@@ -8,6 +8,8 @@ import json
 import pytest
 from fleet import APPID, Fleet, Load, at_once, eventually, one_account, wechat
 
+pytestmark = pytest.mark.fleet
+
 MANY = 100
 TOKEN_CALLS = ("stable_token", "token")
 

@@ -27,6 +27,8 @@ from fleet import (
     wechat,
 )
 
+pytestmark = pytest.mark.fleet
+
 OTHER = "wx0000000000000002"
 PAGE_OF_ONE = "https://one.example.com/page"
 

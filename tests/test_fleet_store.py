@@ -12,6 +12,8 @@ import time
 import pytest
 from fleet import APPID, Load, eventually, fleet, one_account, wechat
 
+pytestmark = pytest.mark.fleet
+
 
 @pytest.fixture
 def here(tmp_path_factory):

@@ -14,6 +14,8 @@ import time
 import pytest
 from fleet import Fleet, Load, eventually, fleet, jsconfig_path, one_account, wechat
 
+pytestmark = pytest.mark.fleet
+
 LIVES, LIFE_SECONDS = (10, 30) if os.environ.get("LONG_TESTS") == "1" else (4, 7)
 # Tickets that live no longer than 120 s are looked at every second; what one worker found, the others see a second later.
 POLL_SECONDS = 1

@@ -10,24 +10,24 @@ import time
 import pytest
 from fleet import APP_SECRET, APPID, Fleet, Load, eventually, wechat
 
-GOOD = (
-    f'[accounts.default]\napp_id = "{APPID}"\napp_secret_file = "secret"\nallowed_hosts = ["m.example.com"]\n'
-)
+pytestmark = pytest.mark.fleet
+
+GOOD = f'[accounts.default]\napp_id = "{APPID}"\napp_secret_file = "app.secret"\nallowed_hosts = ["m.example.com"]\n'
 BAD = {
     "a typo": GOOD.replace("allowed_hosts", "alowed_hosts"),
     "half a file": GOOD[: len(GOOD) // 2],
     "an empty file": "",
-    "a secret file that is not there": GOOD.replace('"secret"', '"not-there-yet"'),
+    "a secret file that is not there": GOOD.replace('"app.secret"', '"not-there-yet"'),
 }
 
 
 @pytest.fixture
 def here(tmp_path):
-    (tmp_path / "secret").write_text(APP_SECRET)
+    (tmp_path / "app.secret").write_text(APP_SECRET)
     (tmp_path / "wxsign.toml").write_text(GOOD)
     yield tmp_path
     # It holds what no other file may: the search for secrets reads all that is left behind.
-    (tmp_path / "secret").unlink()
+    (tmp_path / "app.secret").unlink()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""No secret, token, ticket or client key in anything that the processes of the whole session have written.
+"""No secret, token, ticket or client key in anything that our processes write, at log level DEBUG either.
 
-It runs after the tests of the fleet, whose logs, error bodies and pages it searches, and adds a fleet at log level DEBUG.
+Every installation of the other tests is searched in the same way when it ends (`fleet.require_no_secret`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fleet import (
     APPID,
     CLIENT_KEY,
     Load,
+    WeChat,
     eventually,
     fleet,
     one_account,
     wechat,
 )
 
-from wxsign.errcodes import ERRCODES
-from wxsign.logs import redact
+pytestmark = pytest.mark.fleet
 
 # The same application with everything logged that any library has to say.
 DOOR = """
@@ -31,9 +31,6 @@ from wxsign.wsgi import app
 
 configure("DEBUG")
 """
-# What they write for others to read on purpose, and what the search needs to know.
-NOT_LOGS = ("*.db*", "*.issued")
-ENOUGH_TO_RECOGNISE = 20
 
 
 @pytest.fixture
@@ -70,7 +67,6 @@ def test_at_log_level_debug_every_way_to_fail_is_told_without_a_secret(here):
     assert "urllib3" in log
     assert '"wxsign.api"' in log
     assert "oauth-code" not in log
-    assert found_in(here) == []
 
 
 def debugging(here):
@@ -97,42 +93,12 @@ def send_nonsense(address, request):
         assert b"400" in connection.recv(4096)
 
 
-def test_nothing_that_the_session_s_processes_wrote_holds_a_secret(tmp_path_factory):
-    everything = tmp_path_factory.getbasetemp()
-    installations = [notes.parent for notes in everything.rglob("values.issued")]
-    assert installations, "no installation has run in this session"
-    assert [hit for folder in installations for hit in found_in(folder)] == []
-    assert hits(everything, [APP_SECRET, CLIENT_KEY]) == []
-
-
-def found_in(folder):
-    """The files of an installation that hold a secret of its configuration or a value that WeChat ever issued to it."""
-    issued = (folder / "values.issued").read_text().split()
-    assert issued
-    return hits(folder, [APP_SECRET, CLIENT_KEY, *issued])
-
-
-def hits(folder, values):
-    needles = [value[:ENOUGH_TO_RECOGNISE].encode() for value in values]
-    return [
-        (str(file), needle)
-        for file in folder.rglob("*")
-        if file.is_file() and not any(file.match(pattern) for pattern in NOT_LOGS)
-        for needle in needles
-        if needle in file.read_bytes()
-    ]
-
-
-def test_the_search_would_find_one(here):
-    (here / "values.issued").write_text("x" * 40)
-    (here / "some.log").write_text(f"url=%2Ftoken%3Dxx{'x' * 40}")
-    assert len(found_in(here)) == 1
-    (here / "some.log").write_text(f"Bearer {CLIENT_KEY}")
-    assert len(found_in(here)) == 1
-
-
-@pytest.mark.parametrize("errcode", ERRCODES)
-def test_what_we_say_of_an_error_reaches_the_log_in_whole_words(errcode):
-    for text in (ERRCODES[errcode].message, ERRCODES[errcode].hint):
-        assert redact(text.en) == text.en
-        assert redact(text.zh) == text.zh
+@pytest.mark.parametrize("secret", [CLIENT_KEY, APP_SECRET, ""], ids=["client key", "AppSecret", "ticket"])
+def test_an_installation_that_wrote_a_secret_fails_when_it_ends(here, secret):
+    sandbox = WeChat(here)
+    sandbox.start()
+    sandbox.fetch_ticket_elsewhere()
+    issued = (here / "values.issued").read_text().split()[-1]
+    (here / "some.log").write_text(f"url=%2Ftoken%3Dxx{secret or issued}")
+    with pytest.raises(AssertionError, match=r"some\.log"):
+        sandbox.close()

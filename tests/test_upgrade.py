@@ -25,6 +25,8 @@ from chaos.site import Site  # noqa: E402 -- the same
 from chaos.traffic import Traffic, verdicts_on  # noqa: E402 -- the same
 from wxsign.stores.base import SCHEMA  # noqa: E402 -- beside the others
 
+pytestmark = pytest.mark.fleet
+
 RATE = 60.0
 # With these lives a ticket is looked at every second, so that every worker of the fleet soon writes a record.
 POLL_SECONDS = 1.0
@@ -82,7 +84,7 @@ def wheels(tmp_path_factory):
     return [wheel_of(tmp_path_factory.mktemp("wheel"), ahead) for ahead in range(3)]
 
 
-@pytest.fixture(params=["redis", "shared-sqlite"])
+@pytest.fixture(params=["redis", pytest.param("shared-sqlite", marks=pytest.mark.long)])
 def site(request, wheels, require_program, tmp_path_factory):
     require_program("nginx")
     require_program("redis-server")

@@ -54,7 +54,19 @@ def client(service):
 
 def client_with(**settings):
     """A client of an application that speaks to nobody."""
-    return create_app(settings=settings_at(**{"api_base": NOWHERE, **settings})).test_client()
+    app = create_app(settings=settings_at(**{"api_base": NOWHERE, **settings}))
+    SPEAKING_TO_NOBODY.append(app.extensions["wxsign"])
+    return app.test_client()
+
+
+SPEAKING_TO_NOBODY = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _stopped():
+    yield
+    for service in SPEAKING_TO_NOBODY:
+        service.stop()
 
 
 def policy(response):

@@ -113,17 +113,19 @@ class Refresher:
             value = self._obtain(needed) if needed is not None else ""
             result = self._attempts.make(it, value)
             if result.outcome is Outcome.STALE and needed is not None:
-                result = self._attempts.make(
-                    self._attempts.begun(key, Intent.START_OVER), self._renewed(needed, value)
-                )
+                result = self._again(key, Intent.START_OVER, self._renewed(needed, value))
             if result.outcome is Outcome.GIVEN_AGAIN:
-                result = self._attempts.make(self._attempts.begun(key, self._instead(key)), value)
+                result = self._again(key, self._instead(key), value)
         except _EndedError as ended:
             return ended.result
         except StoreUnavailable as error:
             self._link.lose(error)
             return Result(Outcome.HELD)
         return result
+
+    def _again(self, key: CredentialKey, intent: Intent, value: str) -> Result:
+        """A second call in place of the first; somebody who only looks at the closed door must not keep it out."""
+        return self.patiently(lambda: self._attempts.make(self._attempts.begun(key, intent), value))
 
     def patiently(self, work: Callable[[], Result], enough: Callable[[], bool] = lambda: False) -> Result:
         """Run `work` until somebody else's lease keeps it out no more, or there is `enough` to go on with."""
