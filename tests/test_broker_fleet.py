@@ -45,8 +45,16 @@ def wire(desk):
 
 
 def start(work, *arguments):
+    """Run `work` in a thread; its result, or the refusal that it met, comes into the list."""
     results = []
-    thread = threading.Thread(target=lambda: results.append(work(*arguments)), daemon=True)
+
+    def run():
+        try:
+            results.append(work(*arguments))
+        except CredentialUnavailable as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread, results
 

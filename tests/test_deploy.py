@@ -241,6 +241,7 @@ def run_steps(stage: str) -> list[str]:
     return [step.replace("\\\n", "") for step in re.findall(r"^RUN ((?:.*\\\n)*.*)$", stage, re.MULTILINE)]
 
 
+@pytest.mark.long
 def test_the_dockerfile_s_build_makes_a_program_that_starts(tmp_path, require_program):
     build_stage = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")[1]
     source = tmp_path / "src"

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from running import wait_until
 from service_desk import BOOT, DEFAULT_APPID, DEFAULT_SECRET, PAGE, START, ServiceDesk, Wire
 
 from wxsign.accounts import HostRule, OfficialAccount
@@ -146,9 +147,11 @@ def test_a_report_of_a_living_token_is_verified_and_of_a_dead_one_brings_another
     assert (reported.value, reported.verified) == (token, True)
     assert sandbox.sandbox.state()["calls"]["stable_token"] == 1
     sandbox.sandbox.kill(DEFAULT_APPID, "stable_token")
-    # The verdict of a moment ago answers reports for a second: it shall not answer this one.
+    # The verdict of a moment ago answers reports for a second: it shall not answer this one, once it has been written.
+    seat = service.broker._near.seat(service._tokens["default"])
+    wait_until(lambda: not seat.busy)
     service.broker.link.call(lambda store: store.erase([f"verdict|{service._tokens['default'].name}"]))
-    service.broker._near.seat(service._tokens["default"]).verdict = None
+    seat.verdict = None
     renewed = service.report_rejected("default", token)
     assert renewed.value != token
     assert not renewed.verified

@@ -328,7 +328,7 @@ def test_another_api_base_is_named_on_the_pages_by_its_host():
 
 
 def test_the_start_page_says_whether_the_service_is_ready(client):
-    assert 'data-ready="ready"' in client.get("/").text
+    wait_until(lambda: 'data-ready="ready"' in client.get("/").text)
 
 
 # Dev mode.
