@@ -1,13 +1,10 @@
 """Messages to a group's robot: in the form that each takes, retried, never with the address in a log, never waited for."""
 
-import json
-import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
+from robot_desk import HIDDEN, serving
 from running import free_port, wait_until
 
 from wxsign import cli
@@ -32,55 +29,11 @@ FAULT = Fault(
     since=1e9,
 )
 OVER = replace(FAULT, until=1e9 + 60)
-HIDDEN = "key-that-nobody-may-see"
-
-
-class Robot(ThreadingHTTPServer):
-    """A robot of a group on this machine: it keeps what it is sent, and answers as it is told."""
-
-    answers = ()
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got = []
-        self.url = f"http://127.0.0.1:{self.server_port}/send?key={HIDDEN}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def do_GET(self):
-        self.answer(b"null")
-
-    def answer(self, body):
-        robot = self.server
-        status, words = (
-            robot.answers[min(len(robot.got), len(robot.answers) - 1)]
-            if robot.answers
-            else (200, b'{"errcode":0}')
-        )
-        robot.got.append(json.loads(body))
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(words)
-
-    def log_message(self, *_arguments):
-        pass
-
-
-@contextmanager
-def _serving():
-    robot = Robot()
-    threading.Thread(target=robot.serve_forever, daemon=True).start()
-    yield robot
-    robot.shutdown()
-    robot.server_close()
 
 
 @pytest.fixture
 def robot():
-    with _serving() as server:
+    with serving() as server:
         yield server
 
 
