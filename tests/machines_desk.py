@@ -12,11 +12,12 @@ from wxsign.stores import MemoryStore
 class Machines(ServiceDesk):
     """One worker on each of several machines, on one store with a clock of its own, or `apart` on a store each."""
 
-    def __init__(self, machines=2, *, skews=None, store=MemoryStore, apart=False, **more):
+    def __init__(self, machines=2, *, skews=None, store=MemoryStore, apart=False, options=None, **more):
         self.skews = list(skews or [0] * machines)
         self.store_step = 0.0
         self.asleep = set()
         self._make_store, self._apart = store, apart
+        self._options = {} if options is None else options
         super().__init__(workers=len(self.skews), **more)
 
     def store_clock(self):
@@ -40,6 +41,12 @@ class Machines(ServiceDesk):
         for number in numbers or range(len(self.services)):
             self.services[number] = self._process(number)
 
+    def machine_of(self, number):
+        return f"m{number}"
+
+    def machine_store_of(self, number):
+        """None: each process is by itself while the store is away."""
+
     def _process(self, number):
         surroundings = Surroundings(
             boot_clock=lambda: BOOT * (number + 1) + self.seconds,
@@ -47,13 +54,15 @@ class Machines(ServiceDesk):
             random=lambda: 0.5,
             sleep=lambda _seconds: None,
             spawn=self._spawn,
-            machine=f"m{number}",
+            machine=self.machine_of(number),
+            machine_store=self.machine_store_of(number),
         )
         service = WxSign(
             self.configured[number],
             client=self.client,
             open_store=lambda _url: self.stores[number],
             surroundings=surroundings,
+            **self._options,
         )
         service.broker._watcher.stop()
         return service

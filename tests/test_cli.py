@@ -45,6 +45,8 @@ COMMANDS = (
     "token",
     "refresh",
     "accounts",
+    "status",
+    "alerts test",
     "client new",
 )
 

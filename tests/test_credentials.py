@@ -59,7 +59,14 @@ class Due:
 
 
 DUE = [
-    Due("a stable token of two hours rests until its last five minutes", STABLE, held(), 6900, 7200),
+    Due(
+        "a stable token is asked for once an hour, to see whether the secret still counts",
+        STABLE,
+        held(),
+        3600,
+        7200,
+    ),
+    Due("asked an hour ago, it rests until its last five minutes", STABLE, held(started=3600), 6900, 7200),
     Due("granted with 400 s left, half of it", STABLE, held(life=400, latest=400), 200, 400),
     Due("a life of 30 s, half of it", STABLE, held(life=30, latest=30), 15, 30),
     Due("given again in the window: after 15 s", STABLE, held(started=6900), 6915, 7200),

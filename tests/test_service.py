@@ -550,7 +550,7 @@ def test_the_state_of_an_account_tells_times_and_versions():
         "access_token",
         True,
         7170,
-        6870,
+        3570,
     )
     assert (ticket.kind, ticket.expires_in_seconds, ticket.refresh_in_seconds) == ("jsapi", 60, 30)
     assert token.version

@@ -13,10 +13,12 @@ from wxsign.accounts import AccountRegistry, OfficialAccount
 from wxsign.broker import CredentialBroker, Outcome, Result, Surroundings
 from wxsign.credentials import CredentialKey, CredentialKind
 from wxsign.errors import CredentialUnavailable, HostNotAllowed
+from wxsign.observers.alerts import Alerts
+from wxsign.observers.faults import FaultBook
 from wxsign.observers.log import log_refresh
-from wxsign.settings import Settings, load_settings
+from wxsign.settings import AlertSettings, Settings, load_settings
 from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign
-from wxsign.states import AccountState, Overview, Readiness, TicketAnswer, TokenAnswer, told
+from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
 from wxsign.stores import CredentialStore, MachineStore, open_store
 from wxsign.wechat import WeChatClient
 from wxsign.wechat.upstream import WeChatUpstream
@@ -50,6 +52,10 @@ def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: b
     return replace(page, warnings=(*page.warnings, NESTED_URL)) if foreign else page
 
 
+def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKey]:
+    return {account.name: account.credential_key(kind, settings.api_base) for account in settings.accounts}
+
+
 class WxSign:
     """Signatures and credentials for the configured accounts.
 
@@ -67,6 +73,7 @@ class WxSign:
         surroundings: Surroundings | None = None,
         observers: Sequence[Observer] = (log_refresh,),
         make_noncestr: Callable[[], str] = lambda: secrets.token_hex(8),
+        make_alerts: Callable[[AlertSettings], Alerts] = Alerts,
         threads: int = THREADS,
     ) -> None:
         self.settings = settings
@@ -79,9 +86,10 @@ class WxSign:
         self._clock = surroundings.wall_clock if surroundings else time.time
         self._observers = observers
         self._make_noncestr = make_noncestr
+        self._make_alerts = make_alerts
         self._site_scheme = (settings.public_url or "").partition(":")[0] or None
-        self._tickets = self._keys_of(CredentialKind.JSAPI_TICKET)
-        self._tokens = self._keys_of(CredentialKind.ACCESS_TOKEN)
+        self._tickets = _keys_of(settings, CredentialKind.JSAPI_TICKET)
+        self._tokens = _keys_of(settings, CredentialKind.ACCESS_TOKEN)
         # Of each account; the last is what it is for: one without hosts to sign for needs no ticket.
         self._keys = {
             account.name: (self._tokens[account.name], self._tickets[account.name])[
@@ -186,10 +194,16 @@ class WxSign:
 
     def readiness(self) -> Readiness:
         """Whether this process can serve one of the configured accounts, and what is wrong."""
-        known = self._overview().readiness()
-        return (
-            replace(known, problems=(*known.problems, "config_rejected")) if self.config_rejected else known
-        )
+        return self._overview().readiness()
+
+    def status(self, since_seconds: float = 12 * 3600.0) -> Status:
+        """Is it OK, and what was not in the last `since_seconds`? From the store alone, for any process on any machine.
+
+        Raises `StoreUnavailable` where the store cannot be read, or not be written.
+        """
+        self.read_store()
+        self.broker.link.shared.note("status", "", 1.0)
+        return self._overview().status(since_seconds)
 
     # ------------------------------------------------------------------------------- what it is made of
 
@@ -198,9 +212,19 @@ class WxSign:
         known = self._overviews.get(os.getpid())
         if known is None:
             known = self._overviews.setdefault(os.getpid(), Overview(self.registry, broker, self._keys))
+        known.config_rejected = self.config_rejected
         return known
 
     def _make_broker(self) -> CredentialBroker:
+        surroundings = self._surroundings or _this_machine()
+        alerts = self._make_alerts(self.settings.alerts) if self.settings.alerts else None
+        book = FaultBook(
+            lambda: self.broker,
+            lambda: self._overview().faults(),
+            surroundings.machine_store,
+            surroundings.wall_clock,
+            alerts.tell if alerts else lambda _told: None,
+        )
         broker = CredentialBroker(
             self._open_store(self.settings.store),
             self._upstream,
@@ -209,8 +233,9 @@ class WxSign:
             limit_of=lambda key, call: self.registry.get(key.app_id).daily_limit(call),
             reader=not self.settings.refresh,
             threads=self.threads,
-            observers=self._observers,
-            surroundings=self._surroundings or _this_machine(),
+            observers=(*self._observers, alerts.ping) if alerts else self._observers,
+            after_look=book.look,
+            surroundings=surroundings,
         )
         # Two threads may come here at once. Nothing is opened yet, so the loser's is simply dropped.
         return self._brokers.setdefault(os.getpid(), broker)
@@ -218,11 +243,6 @@ class WxSign:
     def is_warm(self, account: OfficialAccount) -> bool:
         """Whether an account is kept fresh whether or not anybody asks."""
         return len(self.registry) <= WARM_ACCOUNTS if account.warm is None else account.warm
-
-    def _keys_of(self, kind: CredentialKind) -> dict[str, CredentialKey]:
-        return {
-            account.name: account.credential_key(kind, self.settings.api_base) for account in self.registry
-        }
 
     def _token_answer(self, key: CredentialKey, held: Held, *, verified: bool) -> TokenAnswer:
         expires_in, expires_at = told(self.broker, key, held)

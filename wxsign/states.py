@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from wxsign.credentials import chain_of, sort_of
+from wxsign.errors import FailureScope, NotRefreshed, Text
+from wxsign.observers.faults import LASTING_SECONDS, Fault, faults_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from wxsign.accounts import AccountRegistry
-    from wxsign.broker import CredentialBroker, Held, Spending, Theft
+    from wxsign.accounts import AccountRegistry, OfficialAccount
+    from wxsign.broker import CredentialBroker, Failed, Held, Spending, Theft
     from wxsign.credentials import CredentialKey
     from wxsign.errors import WxSignError
 
 
+# Whose failure these are: this machine's alone, or the same whatever account is asked for; and those that nobody mends by
+# waiting.
+MACHINE_SCOPES = frozenset({FailureScope.ADDRESS, FailureScope.CONFIRMATION, FailureScope.NETWORK})
+COMMON_SCOPES = frozenset({FailureScope.BUSY, FailureScope.NETWORK})
+LASTING_SCOPES = frozenset(
+    {
+        FailureScope.ACCOUNT,
+        FailureScope.ADDRESS,
+        FailureScope.CONFIRMATION,
+        FailureScope.QUOTA_DAY,
+        FailureScope.SECRET,
+    }
+)
+CLOCK_SKEWED = Text(
+    "This machine's clock and the store's are {seconds} s apart.", "本机时钟与存储的时钟相差 {seconds} 秒。"
+)
+CLOCK_HINT = Text(
+    "Set the clock by NTP: the timestamps of signatures come from it.",
+    "请用 NTP 校准时钟：签名的时间戳取自本机时钟。",
+)
+WATCH_FAILING = Text("Looks at the store end in a fault of wxsign.", "wxsign 在查看存储时内部出错。")
+WATCH_HINT = Text(
+    "See the log, `wxsign.watch_failed`, and report it.", "请查看日志中的 `wxsign.watch_failed` 并反馈。"
+)
+CONFIG_REJECTED = Text(
+    "The configuration file cannot be used; the last good one goes on.",
+    "配置文件无法使用，继续沿用上一份可用的配置。",
+)
+CONFIG_HINT = Text(
+    "See the log, `wxsign.config_rejected`, or run `wxsign check`; mend it, then reload.",
+    "请查看日志中的 `wxsign.config_rejected` 或运行 `wxsign check`，修正后重新加载。",
+)
+
 # A process looks for what others know of accounts that it has not tried itself, so many at once, once a second.
 LOOKED_FOR = 100
 LOOK_SECONDS = 1.0
+STATUS_ACCOUNTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +87,10 @@ class TicketAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CredentialState:
-    """One credential as an operator may see it: no value. Times are seconds from now, None where nothing is held."""
+    """One credential as an operator may see it: no value. Times are seconds from now, None where nothing is held.
+
+    `confirmed_at` and `failing_since` are seconds since the epoch: WeChat's last good answer, and the first bad one since.
+    """
 
     kind: str
     usable: bool
@@ -58,6 +98,8 @@ class CredentialState:
     refresh_in_seconds: int | None = None
     version: int | None = None
     error: WxSignError | None = None
+    confirmed_at: float | None = None
+    failing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +142,21 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Status:
+    """Is it OK? `faults` are what is wrong now, `past` what was and is over; `now` in seconds since the epoch.
+
+    At most `STATUS_ACCOUNTS` accounts are listed, those in trouble first; `unlisted` is how many are not.
+    """
+
+    readiness: Readiness
+    now: float
+    accounts: tuple[AccountState, ...]
+    unlisted: int
+    faults: tuple[Fault, ...]
+    past: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a process knows of what an account is asked for: whether it holds any of it, and whether it was ever tried."""
 
@@ -111,6 +168,12 @@ def is_ready(accounts: Iterable[Standing]) -> bool:
     """Whether one of the configured accounts can be served, or may turn out to be; so it is where there is none."""
     known = tuple(accounts)
     return not known or any(account.usable or not account.tried for account in known)
+
+
+def both(one: Fault, other: Fault) -> Fault:
+    """Two failures that are one fault: of all their accounts, since the earlier of them."""
+    accounts = tuple(dict.fromkeys((*one.accounts, *other.accounts)))
+    return replace(one, accounts=accounts, since=min(one.since, other.since))
 
 
 def told(broker: CredentialBroker, key: CredentialKey, held: Held) -> tuple[int, int]:
@@ -130,11 +193,13 @@ class Overview:
         self._broker = broker
         self._keys = keys
         self._looked_at = float("-inf")
+        self.config_rejected = False
 
-    def account_states(self) -> tuple[AccountState, ...]:
-        """Every account with the state of its credentials, as this process sees them, and today's calls."""
+    def account_states(self, accounts: Iterable[OfficialAccount] | None = None) -> tuple[AccountState, ...]:
+        """Every account with the state of its credentials, as this process sees them, and today's calls; or some of them."""
         wanted = {key.app_id for key in self._broker.wanted()}
-        spending = self._broker.spending([key for keys in self._keys.values() for key in keys])
+        shown = tuple(self._registry if accounts is None else accounts)
+        spending = self._broker.spending([key for account in shown for key in self._keys[account.name]])
         return tuple(
             AccountState(
                 name=account.name,
@@ -146,8 +211,109 @@ class Overview:
                 theft=self._broker.thefts.get(account.app_id),
                 spending=spending[account.app_id],
             )
-            for account in self._registry
+            for account in shown
         )
+
+    def faults(self, keys: Iterable[CredentialKey] | None = None) -> tuple[Fault, ...]:
+        """What is wrong now with `keys`, by default those that this process keeps fresh, and with its surroundings."""
+        found: dict[str, Fault] = {}
+        for key in self._broker.wanted() if keys is None else keys:
+            failed = self._broker.standing(key)[1]
+            if failed is not None and not isinstance(failed.error, NotRefreshed):
+                fault = self._account_fault(key, failed)
+                found[fault.id] = both(found[fault.id], fault) if fault.id in found else fault
+        thefts = (self._theft_fault(app_id, theft) for app_id, theft in self._broker.thefts.items())
+        return (*found.values(), *thefts, *self._fleet_faults())
+
+    def _account_fault(self, key: CredentialKey, failed: Failed) -> Fault:
+        """A failure of WeChat's or of the network's is one fault, however many accounts it touches."""
+        error, machine = failed.error, self._broker.machine
+        scope = getattr(error, "scope", None)
+        name = self._registry.get(key.app_id).name
+        of_machine, of_all = scope in MACHINE_SCOPES, scope in COMMON_SCOPES
+        return Fault(
+            id="|".join((str(scope or error.code), "" if of_all else name, machine if of_machine else "")),
+            code=error.code,
+            message=error.message,
+            hint=error.operator_hint,
+            accounts=(name,),
+            machine=machine if of_machine else "",
+            since=failed.since,
+            door="" if of_all else failed.door,
+            passing=scope not in LASTING_SCOPES,
+        )
+
+    def _theft_fault(self, app_id: str, theft: Theft) -> Fault:
+        name = self._registry.get(app_id).name
+        return Fault(
+            id=f"token_taken|{name}|",
+            code="token_taken",
+            message=theft.message,
+            hint=theft.hint,
+            accounts=(name,),
+            since=theft.noticed_at,
+        )
+
+    def _fleet_faults(self) -> Iterator[Fault]:
+        link, machine = self._broker.link, self._broker.machine
+        if (lost := link.lost) is not None:
+            hint = Text(f"({lost.detail}) ", f"（{lost.detail}）") + lost.hint if lost.detail else lost.hint
+            store = Fault(f"store||{machine}", lost.code, lost.message, hint, machine=machine, passing=True)
+            yield replace(store, since=link.lost_at)
+        if (ahead := link.shared.schema_ahead) is not None:
+            yield Fault("schema||", ahead.code, ahead.message, ahead.hint)
+        if link.clock_skewed:
+            seconds = round(link.clock_skew_seconds)
+            message = CLOCK_SKEWED.filled(seconds=seconds)
+            yield Fault(
+                f"clock||{machine}", "clock_skewed", message, CLOCK_HINT, machine=machine, passing=True
+            )
+        if not self._broker.watching:
+            yield Fault(f"watch||{machine}", "watch_failing", WATCH_FAILING, WATCH_HINT, machine=machine)
+        if self.config_rejected:
+            yield Fault(
+                f"config||{machine}", "config_rejected", CONFIG_REJECTED, CONFIG_HINT, machine=machine
+            )
+
+    def status(self, since_seconds: float) -> Status:
+        """Everything at once, by what stands in the store; what ended in the last `since_seconds` is told too.
+
+        Raises `StoreUnavailable`.
+        """
+        store = self._broker.link.shared
+        now, events = store.now(), store.events()
+        faults = {fault.id: fault for fault in self.faults(k for keys in self._keys.values() for k in keys)}
+        faults = {
+            id_: f for id_, f in faults.items() if not f.passing or now - (f.since or now) >= LASTING_SECONDS
+        }
+        told = faults_in(events, now)
+        # What other machines say of themselves stands in the event log alone.
+        faults |= {f.id: f for f in told if f.until is None and f.machine and f.id not in faults}
+        past = tuple(f for f in told if f.until is not None and f.until >= now - since_seconds)
+        troubled = dict.fromkeys(name for fault in faults.values() for name in fault.accounts)
+        shown = self._worth_listing(troubled)
+        return Status(
+            self._judged(tuple(faults.values())),
+            now,
+            self.account_states(shown),
+            len(self._registry) - len(shown),
+            tuple(faults.values()),
+            past,
+        )
+
+    def _worth_listing(self, troubled: Iterable[str]) -> tuple[OfficialAccount, ...]:
+        """Those in trouble, then those that something is held of, then the rest."""
+        held = [
+            account.name
+            for account in self._registry
+            if any(self._broker.standing(key)[0] is not None for key in self._keys[account.name])
+        ]
+        names = dict.fromkeys((*troubled, *held, *(account.name for account in self._registry)))
+        return tuple(self._registry.get(name) for name in islice(names, STATUS_ACCOUNTS))
+
+    def _judged(self, faults: Sequence[Fault]) -> Readiness:
+        ready = is_ready(self._standings().values())
+        return Readiness(ready, tuple(dict.fromkeys(fault.code for fault in faults)))
 
     def readiness(self) -> Readiness:
         """Whether this process can serve one of the configured accounts, and what is wrong.
@@ -160,6 +326,8 @@ class Overview:
             standings = self._standings()
         problems = dict.fromkeys(self._account_problems())
         problems |= dict.fromkeys(self._fleet_problems())
+        if self.config_rejected:
+            problems["config_rejected"] = None
         return Readiness(is_ready(standings.values()), tuple(problems))
 
     def _standings(self) -> dict[str, Standing]:
@@ -210,8 +378,9 @@ class Overview:
     def _credential_state(self, key: CredentialKey) -> CredentialState:
         held, failed = self._broker.standing(key)
         error = failed.error if failed else None
+        since = (failed and failed.since) or None
         if held is None:
-            return CredentialState(str(key.kind), usable=False, error=error)
+            return CredentialState(str(key.kind), usable=False, error=error, failing_since=since)
         now = self._broker.now(held)
         return CredentialState(
             kind=str(key.kind),
@@ -220,4 +389,6 @@ class Overview:
             refresh_in_seconds=max(0, int(sort_of(key).due_at(held.credential) - now)),
             version=held.credential.version,
             error=error,
+            confirmed_at=held.credential.started_at or None,
+            failing_since=since,
         )

@@ -50,6 +50,7 @@ class CredentialBroker:
     `store` is shared with the fleet, `upstream` makes the calls of WeChat, `warm` keys are kept fresh whether or not
     anybody asks, `maxsize` is never below the number of keys. `limit_of` gives the calls a day that an account has of
     one kind. A `reader` never calls WeChat: it serves what others put into the store. `threads` serve requests here.
+    `after_look` is called when a look of the Watcher has ended, whatever came of it.
     """
 
     def __init__(  # noqa: PLR0913 -- keyword-only, each with the real thing as its default
@@ -63,12 +64,15 @@ class CredentialBroker:
         reader: bool = False,
         threads: int = THREADS,
         observers: Sequence[Observer] = (),
+        after_look: Callable[[], None] = lambda: None,
         surroundings: Surroundings | None = None,
     ) -> None:
         around = surroundings or Surroundings()
         self._boot = around.boot_clock
         tell = teller(observers)
         self._reader = reader
+        self._after_look = after_look
+        self.machine = around.machine
         self._warm = tuple(dict.fromkeys(warm))
         self._near = NearCache(maxsize, self._boot, tell)
         self.link = Link(store, around)
@@ -169,15 +173,18 @@ class CredentialBroker:
 
     def watch(self) -> None:
         """One look of the Watcher: follow the store, then start what is due."""
-        if (
-            self.link.lost is not None
-            or not self._generation
-            or self._boot() >= self._follow_by
-            or self.link.ask(lambda store: store.generation()) != self._generation
-        ):
-            self.follow()
-        for key in self.wanted():
-            self._consider(key)
+        try:
+            if (
+                self.link.lost is not None
+                or not self._generation
+                or self._boot() >= self._follow_by
+                or self.link.ask(lambda store: store.generation()) != self._generation
+            ):
+                self.follow()
+            for key in self.wanted():
+                self._consider(key)
+        finally:
+            self._after_look()
 
     def follow(self, keys: Iterable[CredentialKey] = ()) -> None:
         """Take over what the store has of the wanted and the given keys, and put back what it lacks; fetch nothing.
@@ -217,11 +224,10 @@ class CredentialBroker:
         """The keys that this process keeps fresh: those in use and what they are fetched with, which comes first."""
         chains = [chain_of(key) for key in self.in_use()]
         deepest = max((len(chain) for chain in chains), default=0)
-        return tuple(
-            dict.fromkeys(
-                chain[-depth] for depth in range(1, deepest + 1) for chain in chains if len(chain) >= depth
-            )
+        keys = dict.fromkeys(
+            chain[-depth] for depth in range(1, deepest + 1) for chain in chains if len(chain) >= depth
         )
+        return (*keys, *self._near.canaries(keys))
 
     def spending(self, keys: Iterable[CredentialKey]) -> Mapping[str, tuple[Spending, ...]]:
         """What each account has used today, by AppID, of the calls that `keys` and their reports cost."""

@@ -79,6 +79,7 @@ class Link:
     def __init__(self, store: CredentialStore, surroundings: Surroundings) -> None:
         self.shared = store
         self.lost: StoreUnavailable | None = None
+        self.lost_at = 0.0
         self.clock_skew_seconds = 0.0
         self._stand_in = _StandIn(surroundings)
         self._wall_clock = surroundings.wall_clock
@@ -141,6 +142,7 @@ class Link:
     def lose(self, error: StoreUnavailable) -> None:
         """The shared store has failed: work goes on without it."""
         if self.lost is None:
+            self.lost_at = self._wall_clock()
             fields = {"detail": error.detail, "hint": error.hint.en}
             logger.warning("wxsign.store_lost", extra={"fields": fields})
             now = self._boot_clock()

@@ -10,10 +10,10 @@ from cachetools import TLRUCache
 
 from wxsign.broker.events import Adopted, Outcome
 from wxsign.broker.seat import Held, Result, Seat
-from wxsign.credentials import adopted
+from wxsign.credentials import CANARY_SECONDS, adopted, canary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from wxsign.credentials import Credential, CredentialKey
     from wxsign.stores import CredentialStore, View
@@ -48,6 +48,15 @@ class NearCache:
     def seats(self) -> tuple[Seat, ...]:
         """All seats that anything is known of."""
         return tuple(self._seats.values())
+
+    def canaries(self, keys: Iterable[CredentialKey]) -> Iterator[CredentialKey]:
+        """The canaries of those of `keys` that no call has confirmed for an hour."""
+        now = self._boot()
+        for key in keys:
+            canary = canary_of(key)
+            held = canary and self.usable(key)
+            if canary and held and now >= held.credential.started_at + held.offset + CANARY_SECONDS:
+                yield canary
 
     def adopt(
         self, key: CredentialKey, credential: Credential, store_now: float, *, stands: bool = False

@@ -81,4 +81,6 @@ def failed_of(failure: Failure, scene: Scene) -> Failed:
         others_fetch=machines and others,
         first_of_machine=machines and failure.failures == 1,
         untold_until=started_at + START_OVER_SECONDS if stale else float("-inf"),
+        since=failure.began_at,
+        door=scene.doors.for_scope(failure.scope),
     )

@@ -50,6 +50,7 @@ class Failure:
 
     `started_at` is the start of the attempt by the store's clock, in seconds; `jitter` was drawn once, in [0, 1), so
     that the schedule is the same for everybody. `kind` says which error it was: refused, unreachable or bad_answer.
+    `since` is the start of the first of those in a row that were of this scope.
     """
 
     kind: str
@@ -65,6 +66,12 @@ class Failure:
     detail: str = ""
     used: int | None = None
     limit: int | None = None
+    since: float = 0.0
+
+    @property
+    def began_at(self) -> float:
+        """When this failing began, by the store's clock; versions before this one did not write it down."""
+        return self.since or self.started_at
 
     @property
     def error(self) -> WeChatError:
@@ -88,6 +95,7 @@ def failure_of(error: WeChatError, before: Failure | None, started_at: float, ji
     """`error` as a failure, counted on from the one `before` it at the same door."""
     failures = before.failures + 1 if before else 1
     common = (error.scope, error.endpoint, failures, started_at, jitter)
+    since = before.began_at if before and before.scope is error.scope else started_at
     if isinstance(error, WeChatRefused):
         return Failure(
             "refused",
@@ -96,10 +104,18 @@ def failure_of(error: WeChatError, before: Failure | None, started_at: float, ji
             errmsg=error.errmsg,
             used=error.used,
             limit=error.limit,
+            since=since,
         )
     if isinstance(error, WeChatUnreachable):
-        return Failure("unreachable", *common, reason=error.reason, host=error.host, detail=error.detail)
-    return Failure("bad_answer", *common, reason=getattr(error, "reason", ""))
+        return Failure(
+            "unreachable",
+            *common,
+            reason=error.reason,
+            host=error.host,
+            detail=error.detail,
+            since=since,
+        )
+    return Failure("bad_answer", *common, reason=getattr(error, "reason", ""), since=since)
 
 
 def encode(failure: Failure) -> str:
@@ -130,6 +146,8 @@ def _is_sound(failure: Failure) -> bool:
         and all(count is None or type(count) is int for count in (failure.used, failure.limit))
         and type(failure.started_at) in {int, float}
         and 0 <= failure.started_at < YEAR_5138
+        and type(failure.since) in {int, float}
+        and 0 <= failure.since <= failure.started_at
         and type(failure.jitter) in {int, float}
         and 0 <= failure.jitter <= 1
     )

@@ -57,7 +57,8 @@ class Failed(NamedTuple):
     """An attempt that started at `at` and failed, and when the next may start: ordinarily, and where nothing is left.
 
     `others_fetch`: this machine failed while another one has gone on fetching. `first_of_machine`: whether another one
-    has is not known yet. Nobody is told before `untold_until`: somebody is about to put it right.
+    has is not known yet. Nobody is told before `untold_until`: somebody is about to put it right. `since`, by the store's
+    clock, is when this failing began, 0 where nobody knows; `door` is the note that stands in the store for as long.
     """
 
     error: WxSignError
@@ -67,6 +68,8 @@ class Failed(NamedTuple):
     others_fetch: bool = False
     first_of_machine: bool = False
     untold_until: float = -math.inf
+    since: float = 0.0
+    door: str = ""
 
     def retry_after_seconds(self, now: float) -> int:
         """What a caller is told at `now`: whole seconds, at least one."""

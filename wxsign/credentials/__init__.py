@@ -4,7 +4,15 @@ A *sighting* is one good answer of WeChat. A sort's `witnessed` turns the creden
 into the credential that stands now; its `need` says what to do with it at a given moment.
 """
 
-from wxsign.credentials.sorts import Sort, chain_of, needed_by, poll_seconds, sort_of
+from wxsign.credentials.sorts import (
+    CANARY_SECONDS,
+    Sort,
+    canary_of,
+    chain_of,
+    needed_by,
+    poll_seconds,
+    sort_of,
+)
 from wxsign.credentials.values import (
     CLOCK_TOLERANCE_SECONDS,
     LONG_AGO,
@@ -20,6 +28,7 @@ from wxsign.credentials.values import (
 )
 
 __all__ = [
+    "CANARY_SECONDS",
     "CLOCK_TOLERANCE_SECONDS",
     "LONG_AGO",
     "Credential",
@@ -30,6 +39,7 @@ __all__ = [
     "Sort",
     "TokenEndpoint",
     "adopted",
+    "canary_of",
     "chain_of",
     "digest",
     "needed_by",

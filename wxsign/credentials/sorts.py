@@ -31,6 +31,8 @@ FULL_LIFE_SECONDS: Final = 7200
 STABLE_WINDOW_SECONDS: Final = 300
 CLASSIC_WINDOW_SECONDS: Final = 270
 TICKET_POLL_SECONDS: Final = 60
+CANARY_SECONDS: Final = 3600
+CANARY_KEPT_SECONDS: Final = 86_400
 TICKET_HUNT_SECONDS: Final = 5
 NARROW_SECONDS: Final = 600
 
@@ -42,7 +44,8 @@ class Sort:
     `call` is the client's method and the ledger's name for it. `needs` is the kind that it is fetched with, None for
     the account's own secret. `rotates`: each call of ours retires the value before. `forced_by`: the ledger's name of
     a call that replaces a value WeChat would give again. `alive_by`: the cheap call that tells a living value from a
-    dead one.
+    dead one. `canary`: the kind that is called once an hour, where a call of its own would do harm. Without `served`
+    nobody ever asks for the value, so nothing of it is urgent.
     """
 
     kind: CredentialKind
@@ -54,6 +57,8 @@ class Sort:
     rotates: bool = False
     forced_by: str | None = None
     alive_by: str | None = None
+    canary: CredentialKind | None = None
+    served: bool = True
 
     @property
     def what(self) -> Literal["token", "ticket"]:
@@ -67,7 +72,7 @@ class Sort:
     def need(self, credential: Credential | None, now: float) -> RefreshNeed:
         """What `credential` needs at `now` (seconds of the clock that its times are of)."""
         if credential is None or not credential.usable(now):
-            return RefreshNeed.EMPTY
+            return RefreshNeed.EMPTY if self.served else RefreshNeed.DUE
         return RefreshNeed.DUE if now >= self.due_at(credential) else RefreshNeed.NONE
 
     def certain_until(self, credential: Credential) -> float:
@@ -85,6 +90,13 @@ def needed_by(key: CredentialKey) -> CredentialKey | None:
     """The key of the credential that `key` is fetched with; None where that is the account's own secret."""
     kind = sort_of(key).needs
     return None if kind is None else replace(key, kind=kind)
+
+
+@lru_cache(maxsize=65_536)
+def canary_of(key: CredentialKey) -> CredentialKey | None:
+    """The key of the call that tells, once an hour, whether the account's secret and address are still taken."""
+    kind = sort_of(key).canary
+    return None if kind is None else replace(key, kind=kind, endpoint=TokenEndpoint.STABLE)
 
 
 def chain_of(key: CredentialKey) -> tuple[CredentialKey, ...]:
@@ -109,10 +121,12 @@ def _token_witnessed(before: Credential | None, seen: Sighting, version: int) ->
 
 def _stable_due_at(token: Credential) -> float:
     # WeChat rotates a stable token in its last 5 minutes and returns the same one before: UNCHANGED is an ordinary
-    # outcome there (getStableAccessToken), asked again after min(15 s, a quarter of what is left).
+    # outcome there (getStableAccessToken), asked again after min(15 s, a quarter of what is left). Once an hour it is
+    # asked all the same: a reset secret or a lost entry of the whitelist shows itself while there is time to see to it.
     window = min(STABLE_WINDOW_SECONDS, token.life_seconds / 2)
     left = token.latest_expiry - token.started_at
-    return max(token.latest_expiry - window, token.started_at + max(1.0, min(15.0, left / 4)))
+    last = max(token.latest_expiry - window, token.started_at + max(1.0, min(15.0, left / 4)))
+    return min(last, token.started_at + CANARY_SECONDS)
 
 
 def _classic_due_at(token: Credential) -> float:
@@ -123,6 +137,14 @@ def _classic_due_at(token: Credential) -> float:
 
 def _token_told_expiry(token: Credential, _now: float) -> float:
     return token.earliest_expiry
+
+
+def _canary_witnessed(_before: Credential | None, seen: Sighting, version: int) -> Credential:
+    # The value is nobody's: what counts is that WeChat gave one.
+    kept_until = seen.started_at + CANARY_KEPT_SECONDS
+    return Credential(
+        f"granted-{version}", version, CANARY_KEPT_SECONDS, seen.started_at, kept_until, kept_until
+    )
 
 
 # ------------------------------------------------------------------------------------------- tickets
@@ -189,7 +211,23 @@ _STABLE_TOKEN: Final = Sort(
     alive_by="get_api_domain_ip",
 )
 _CLASSIC_TOKEN: Final = replace(
-    _STABLE_TOKEN, call="token", ordinary_due_at=_classic_due_at, rotates=True, forced_by=None
+    _STABLE_TOKEN,
+    call="token",
+    ordinary_due_at=_classic_due_at,
+    rotates=True,
+    forced_by=None,
+    canary=CredentialKind.CANARY,
+)
+# A stable token of its own, which retires no classic one (getStableAccessToken); the value is thrown away.
+_CANARY: Final = Sort(
+    kind=CredentialKind.CANARY,
+    call="stable_token",
+    needs=None,
+    ordinary_due_at=lambda credential: credential.started_at + CANARY_SECONDS,
+    witnessed=_canary_witnessed,
+    told_expiry=_token_told_expiry,
+    rotates=True,
+    served=False,
 )
 _JSAPI_TICKET: Final = Sort(
     kind=CredentialKind.JSAPI_TICKET,
@@ -201,4 +239,4 @@ _JSAPI_TICKET: Final = Sort(
 )
 
 _BY_ENDPOINT: Final = {TokenEndpoint.STABLE: _STABLE_TOKEN, TokenEndpoint.CLASSIC: _CLASSIC_TOKEN}
-_BY_KIND: Final = {CredentialKind.JSAPI_TICKET: _JSAPI_TICKET}
+_BY_KIND: Final = {CredentialKind.JSAPI_TICKET: _JSAPI_TICKET, CredentialKind.CANARY: _CANARY}

@@ -20,6 +20,7 @@ from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, Network, 
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, Text
 from wxsign.settings import addresses
+from wxsign.settings.alerts import alert_settings
 from wxsign.settings.sources import (
     Notes,
     Table,
@@ -88,7 +89,7 @@ def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settin
     check_variables(environ, document, notes)
     tables = {
         section: read_tables(section, document, environ, notes, folder)
-        for section in (Section.SERVICE, Section.ACCOUNTS, Section.CLIENTS)
+        for section in (Section.SERVICE, Section.ALERTS, Section.ACCOUNTS, Section.CLIENTS)
     }
     accounts, clients = tables[Section.ACCOUNTS], tables[Section.CLIENTS]
     refresh = tables[Section.SERVICE]["service"].boolean("refresh", default=True)
@@ -97,6 +98,7 @@ def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settin
         accounts=tuple(account for account in found if account is not None),
         clients=tuple(_client(name, table, notes, accounts) for name, table in clients.items()),
         refresh=refresh,
+        alerts=alert_settings(tables[Section.ALERTS]["alerts"], notes),
         config_path=path,
     )
     _check_whole(settings, accounts, notes)

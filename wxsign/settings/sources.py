@@ -90,8 +90,8 @@ def check_sections(document: Mapping[str, object], notes: Notes) -> None:
     for name in document:
         if name not in known:
             otherwise = Text(
-                "Known: [service], [accounts.NAME], [clients.NAME].",
-                "可用：[service]、[accounts.NAME]、[clients.NAME]。",
+                "Known: [service], [alerts], [accounts.NAME], [clients.NAME].",
+                "可用：[service]、[alerts]、[accounts.NAME]、[clients.NAME]。",
             )
             notes.problem(name, Text("unknown section.", "未知的配置段。"), nearest(name, known, otherwise))
 
@@ -118,12 +118,12 @@ def _named_variables(document: Mapping[str, object]) -> Iterator[str]:
 def read_tables(
     section: Section, document: Mapping[str, object], environ: Mapping[str, str], notes: Notes, folder: Path
 ) -> dict[str, Table]:
-    """Return the tables of a section by name: `service` alone, or each NAME of `[accounts.NAME]` and `[clients.NAME]`.
+    """Return the tables of a section by name: `service` or `alerts` alone, or each NAME of `[accounts.NAME]` and `[clients.NAME]`.
 
-    The environment lies over `service` and over the account and the client named `default`, which it may bring into being.
+    The environment lies over these two and over the account and the client named `default`, which it may bring into being.
     """
     values = _mapping(section.value, document.get(section.value, {}), notes)
-    if section is Section.SERVICE:
+    if section in {Section.SERVICE, Section.ALERTS}:
         return {section.value: _table(section, section.value, values, environ, notes, folder)}
     if any(environ.get(name, "").strip() for row in settings_of(section) for name in row.variables):
         values = {_DEFAULT: {}} | values

@@ -31,6 +31,7 @@ class Section(StrEnum):
 
     ENVIRONMENT = ""
     SERVICE = "service"
+    ALERTS = "alerts"
     ACCOUNTS = "accounts"
     CLIENTS = "clients"
 
@@ -178,6 +179,50 @@ SETTINGS: tuple[Setting, ...] = (
             "Replaces WeChat's API host, for the sandbox or an egress proxy; `https` unless it is a loopback address.",
             "替换微信接口的地址，用于沙箱或出口代理；除本机回环地址外必须是 `https`。",
         ),
+    ),
+    Setting(
+        Section.ALERTS,
+        "webhook",
+        Kind.SECRET,
+        "WXSIGN_ALERT_WEBHOOK",
+        "",
+        Text(
+            "Address of a group's robot, which is told when a fault begins and when it is over. Whoever has it can write there: "
+            "better by file, `webhook_file`.",
+            "群机器人的 webhook 地址，故障发生和恢复时各发一条消息。持有该地址即可发消息，建议写在文件里：`webhook_file`。",
+        ),
+    ),
+    Setting(
+        Section.ALERTS,
+        "kind",
+        Kind.TEXT,
+        "WXSIGN_ALERT_KIND",
+        "by the address, else json",
+        Text(
+            "What the robot understands: `wecom`, `dingtalk`, `feishu`, `slack` or `json`. A robot of DingTalk that asks for a "
+            "keyword gets `wxsign`.",
+            "机器人的消息格式：`wecom`、`dingtalk`、`feishu`、`slack` 或 `json`，默认按地址判断。钉钉机器人的自定义关键词请填 `wxsign`。",
+        ),
+    ),
+    Setting(
+        Section.ALERTS,
+        "ping_url",
+        Kind.SECRET,
+        "WXSIGN_ALERT_PING_URL",
+        "",
+        Text(
+            "Asked for by GET after a good refresh, at most twice a minute and process: a service that misses it raises the alarm "
+            "when nothing works any more.",
+            "每次成功刷新后用 GET 访问的地址（每个进程每分钟最多两次），供外部监控在完全失联时报警。",
+        ),
+    ),
+    Setting(
+        Section.ALERTS,
+        "language",
+        Kind.TEXT,
+        "WXSIGN_ALERT_LANGUAGE",
+        "en for slack and json, else zh",
+        Text("Language of the messages: `zh` or `en`.", "消息的语言：`zh` 或 `en`。"),
     ),
     Setting(
         Section.ACCOUNTS,
@@ -381,6 +426,7 @@ def _row(row: Setting) -> str:
 _TITLES = {
     Section.ENVIRONMENT: "The file itself · 配置文件",
     Section.SERVICE: "`[service]` · 服务",
+    Section.ALERTS: "`[alerts]` · 告警",
     Section.ACCOUNTS: "`[accounts.NAME]` · 账号",
     Section.CLIENTS: "`[clients.NAME]` · 客户端",
 }

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """`[alerts]`: a robot's address and kind, the language of messages, and what is asked for after a good refresh."""
+
+    webhook: str = field(default="", repr=False)
+    kind: str = "json"
+    ping_url: str = field(default="", repr=False)
+    language: str = "zh"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that was configured, checked and typed. `store` is a URL with an absolute path."""
 
@@ -31,5 +41,6 @@ class Settings:
     nested_urls: str = "warn"
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
+    alerts: AlertSettings | None = None
     config_path: Path | None = None
     warnings: tuple[Problem, ...] = ()
