@@ -53,7 +53,7 @@ def test_a_checkout_s_gunicorn_takes_our_settings_by_itself(tmp_path):
         assert ask(port, "/jsconfig?url=" + "a" * 8000).status == 400
     lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert sum(line["event"].startswith("Booting worker") for line in lines) == 4
-    assert {line["path"] for line in lines if line["event"] == "access"} == {"/healthz", "/jsconfig"}
+    assert {line["path"] for line in lines if line["event"] == "access"} == {"/jsconfig"}
 
 
 def test_an_unusable_configuration_halts_gunicorn_with_every_problem_listed(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,6 +79,8 @@ def test_an_event_is_one_json_object_with_its_fields_beside_its_name():
         "time": "1970-01-01T00:00:00.000Z",
         "level": "info",
         "logger": "wxsign.test",
+        "host": platform.node(),
+        "pid": os.getpid(),
         "event": "wxsign.refreshed",
         "account": "shop",
         "expires_in": 7200,

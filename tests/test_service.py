@@ -22,7 +22,7 @@ from wxsign.errors import (
     StoreUnavailable,
     UnknownAccount,
 )
-from wxsign.observers.log import log_refresh
+from wxsign.observers.log import RefreshLog
 from wxsign.sandbox import SandboxSettings, serve
 from wxsign.sandbox.faults import Fault
 from wxsign.sandbox.state import Sandbox
@@ -85,7 +85,7 @@ class Room:
                 spawn=self.spawn,
                 machine="m1",
             ),
-            observers=(log_refresh, self.events.append),
+            observers=(self.events.append,),
         )
         self.service.broker._watcher.stop()
 
@@ -606,6 +606,7 @@ def test_each_call_of_wechat_is_one_line_of_the_log_with_cause_and_remedy_and_no
     ]
     assert [record.levelname for record in lines] == ["INFO", "INFO", "WARNING"]
     assert lines[0].fields["expires_in_seconds"] == 7200
+    assert {line.fields["account"] for line in lines} == {"default"}
     assert (lines[2].fields["errcode"], lines[2].fields["code"]) == (40164, "ip_not_whitelisted")
     assert "127.0.0.1" in lines[2].fields["hint"]
     token = room.service.access_token("default").value
@@ -617,7 +618,7 @@ def test_a_forced_refresh_is_marked_in_the_log(caplog):
     room = Room()
     room.tick()
     event = next(event for event in room.events if isinstance(event, RefreshEvent))
-    log_refresh(RefreshEvent(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
+    RefreshLog({})(RefreshEvent(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
     assert caplog.records[-1].fields["forced"] is True
 
 

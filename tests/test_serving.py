@@ -126,6 +126,13 @@ def test_every_setting_is_one_that_gunicorn_knows_and_nothing_else_is_taken_for_
     } <= settings
 
 
+def test_probes_fill_the_log_only_while_they_tell_of_something(server):
+    assert ask(server.port, "/healthz").status == 200
+    ask(server.port, "/a-page")
+    wait_until(lambda: '"/a-page"' in server.output)
+    assert "/healthz" not in server.output
+
+
 def test_the_access_log_has_the_path_and_the_request_id_and_never_the_query(server):
     ask(
         server.port,

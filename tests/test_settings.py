@@ -271,6 +271,8 @@ VALUE_PROBLEMS = [
     ("WXSIGN_TRUSTED_PROXIES", "one", "whole number"),
     ("WXSIGN_TRUSTED_PROXIES", "-1", "whole number"),
     ("WXSIGN_TRUSTED_PROXIES", "11", "0 to 10"),
+    ("WXSIGN_TRUSTED_PROXY_ADDRESSES", "nginx", "not an address or network"),
+    ("WXSIGN_TRUSTED_PROXY_ADDRESSES", "10.0.0.0/8", "no proxy is believed"),
     ("WXSIGN_TRUSTED_PROXIES", "²", "whole number"),
     ("WXSIGN_PAGES", "maybe", "true or false"),
     ("WXSIGN_TOKEN_ENDPOINT", "stabel", "`stable` or `classic`"),
@@ -453,7 +455,7 @@ def test_a_key_of_the_environment_replaces_those_of_the_file():
 
 def test_the_configuration_page_is_the_one_printed_from_the_table():
     printed = subprocess.run(
-        [sys.executable, "-m", "wxsign.settings.table"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-m", "wxsign.settings"], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == printed
     assert all(name in printed for row in table.SETTINGS for name in (*row.variables, *row.keys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
 
@@ -291,6 +292,17 @@ def test_without_a_public_url_the_qr_code_is_of_allowed_hosts_only(client, host,
     assert (qr_of(response) == str(pages.qr_svg(f"http://{host}/demo"))) is shown
     assert (qr_of(response) is not None) is shown
     assert "evil.test" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "believed"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("", True), ("192.0.2.9", False), ("nonsense", False)],
+)
+def test_where_the_proxies_are_told_by_address_nobody_else_is_believed(peer, believed):
+    client = client_with(trusted_proxies=1, trusted_proxy_addresses=(ip_network("10.0.0.0/8"),))
+    headers = {"Host": "m.example.com", "X-Forwarded-Proto": "https"}
+    text = client.get("/demo", headers=headers, environ_base={"REMOTE_ADDR": peer}).text
+    assert ("https://m.example.com/demo" in text) is believed
 
 
 def test_the_forwarded_scheme_is_believed_from_trusted_proxies_alone():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import re
 import sys
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MASK: Final = "***"
 MAX_PROTECTED_VALUES: Final = 512
 _MIN_PROTECTED_CHARACTERS: Final = 8
+_HOST: Final = platform.node()
 
 _KEYS = (
     r"(?:app_?|corp_?|client_?)?secret|(?:access_|refresh_)?token|ticket|client_key|password|passwd|rejected"
@@ -118,7 +120,13 @@ class JsonFormatter(logging.Formatter):
 
     def _head(self, record: logging.LogRecord) -> dict[str, Any]:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return {"time": time.replace("+00:00", "Z"), "level": record.levelname.lower(), "logger": record.name}
+        return {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "host": _HOST,
+            "pid": record.process,
+        }
 
     def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
         head = {**self._head(record), "event": redact(_message(record))}

@@ -15,7 +15,7 @@ from wxsign.credentials import CredentialKey, CredentialKind
 from wxsign.errors import CredentialUnavailable, HostNotAllowed
 from wxsign.observers.alerts import Alerts
 from wxsign.observers.faults import FaultBook
-from wxsign.observers.log import log_refresh
+from wxsign.observers.log import RefreshLog
 from wxsign.settings import AlertSettings, Settings, load_settings
 from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign
 from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
@@ -61,7 +61,7 @@ class WxSign:
 
     Nothing is opened or started before the first use, so an instance may be made before a fork; each process gets a
     broker of its own. Every argument but `settings` has the real thing as its default. `threads` is how many requests
-    a process serves at once.
+    a process serves at once. `observers` hear of each call of WeChat and of each new value, after the log.
     """
 
     def __init__(  # noqa: PLR0913 -- keyword-only, each with the real thing as its default
@@ -71,7 +71,7 @@ class WxSign:
         client: WeChatClient | None = None,
         open_store: Callable[[str], CredentialStore] = open_store,
         surroundings: Surroundings | None = None,
-        observers: Sequence[Observer] = (log_refresh,),
+        observers: Sequence[Observer] = (),
         make_noncestr: Callable[[], str] = lambda: secrets.token_hex(8),
         make_alerts: Callable[[AlertSettings], Alerts] = Alerts,
         threads: int = THREADS,
@@ -84,7 +84,6 @@ class WxSign:
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time
-        self._observers = observers
         self._make_noncestr = make_noncestr
         self._make_alerts = make_alerts
         self._site_scheme = (settings.public_url or "").partition(":")[0] or None
@@ -97,6 +96,8 @@ class WxSign:
             ]
             for account in self.registry
         }
+        names = {key: name for name, keys in self._keys.items() for key in keys}
+        self._observers: tuple[Observer, ...] = (RefreshLog(names), *observers)
         # One for each process, by its id: threads do not survive a fork, and locks may be held in it for ever.
         self._brokers: dict[int, CredentialBroker] = {}
         self._overviews: dict[int, Overview] = {}

@@ -1,6 +1,6 @@
 """Who may sign for which hosts, and who may ask with which keys."""
 
-from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, sha256_of_key
+from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_within, sha256_of_key
 from wxsign.accounts.hosts import LOOPBACK, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, OfficialAccount
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
@@ -15,5 +15,6 @@ __all__ = [
     "ApiClient",
     "HostRule",
     "OfficialAccount",
+    "address_within",
     "sha256_of_key",
 ]

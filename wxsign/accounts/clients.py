@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SCOPES: Final = ("token:read", "token:refresh", "ticket:read", "admin")
@@ -28,14 +31,17 @@ class ApiClient:
 
     def may_call_from(self, address: str) -> bool:
         """Whether this client may call from that address; one that cannot be read is refused where a list is kept."""
-        if not self.allow_from:
-            return True
-        try:
-            caller = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        caller = getattr(caller, "ipv4_mapped", None) or caller
-        return any(caller in network for network in self.allow_from)
+        return not self.allow_from or address_within(address, self.allow_from)
+
+
+def address_within(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is of one of these networks; one that cannot be read is of none."""
+    try:
+        caller = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    caller = getattr(caller, "ipv4_mapped", None) or caller
+    return any(caller in network for network in networks)
 
 
 def sha256_of_key(key: str) -> str:

@@ -44,10 +44,9 @@ def dev(host: str, port: int, sandbox_port: int | None, *, lan: bool) -> None:
     following = (port + 1 if port else 0) if sandbox_port is None else sandbox_port
     plan = Plan(host, port, following, _lan_address() if lan else None)
     # Whoever starts us may stop us before we have said anything.
-    stopped = stop_signals()
-    with DevServer(plan) as server:
+    with stop_signals() as wait_for_stop, DevServer(plan) as server:
         _greet(server)
-        stopped.get()
+        wait_for_stop()
     say("Stopped.", "已停止。")
 
 

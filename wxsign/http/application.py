@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsign.errors import BadRequest, Text
 from wxsign.http.answers import (
@@ -24,10 +23,13 @@ from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.http.pages import assets, page_routes, static_routes
 from wxsign.http.policy import DevMode, with_common_headers
 from wxsign.http.protected import API_PREFIX
+from wxsign.http.proxies import Proxies
 from wxsign.service import WxSign
 from wxsign.settings import load_settings
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
     from wxsign.settings import Settings
 
 
@@ -58,16 +60,13 @@ def create_app(
         app.register_blueprint(page_routes())
     app.register_error_handler(Exception, _error_response)
     app.after_request(with_common_headers)
-    app.wsgi_app = _wsgi_stack(app, service)  # type: ignore[method-assign]  # Flask's own way to add a layer
+    app.wsgi_app = _wsgi_stack(app, service)  # type: ignore[method-assign, assignment]  # Flask's own way to add a layer
     return app
 
 
-def _wsgi_stack(app: Flask, service: WxSign) -> JsConfigLayer:
-    inner: Any = app.wsgi_app
-    proxies = service.settings.trusted_proxies
-    if proxies:
-        inner = ProxyFix(inner, x_for=proxies, x_proto=proxies, x_host=0, x_port=0, x_prefix=0)
-    return JsConfigLayer(inner, service)
+def _wsgi_stack(app: Flask, service: WxSign) -> WSGIApplication:
+    layer = JsConfigLayer(app.wsgi_app, service)
+    return Proxies(layer, service.settings) if service.settings.trusted_proxies else layer
 
 
 def _error_response(error: Exception) -> Response:

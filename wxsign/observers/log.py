@@ -1,4 +1,4 @@
-"""Observers of what the broker does. For now there is one: the log."""
+"""The log of what the broker did: who called WeChat for which account, and what came of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,31 @@ from wxsign.broker import Adopted, Outcome
 from wxsign.errors import WeChatRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wxsign.broker import RefreshEvent
+    from wxsign.credentials import CredentialKey
 
 logger = logging.getLogger("wxsign.refresh")
 
 
-def log_refresh(event: RefreshEvent | Adopted) -> None:
-    """Write one line for each call of WeChat: a failure as a warning, with WeChat's words and what to do."""
-    if isinstance(event, Adopted):
-        return
-    failed = event.outcome in {Outcome.FAILED, Outcome.DEAD}
-    level = logging.WARNING if failed else logging.INFO
-    logger.log(level, "wxsign.%s", event.outcome, extra={"fields": _fields(event)})
+class RefreshLog:
+    """Writes one line for each call of WeChat: a failure as a warning, with WeChat's words and what to do.
+
+    `names` has the account's name for each key.
+    """
+
+    def __init__(self, names: Mapping[CredentialKey, str]) -> None:
+        self._names = names
+
+    def __call__(self, event: RefreshEvent | Adopted) -> None:
+        """Write the line of one event."""
+        if isinstance(event, Adopted):
+            return
+        failed = event.outcome in {Outcome.FAILED, Outcome.DEAD}
+        level = logging.WARNING if failed else logging.INFO
+        fields = {"account": self._names.get(event.key, ""), **_fields(event)}
+        logger.log(level, "wxsign.%s", event.outcome, extra={"fields": fields})
 
 
 def _fields(event: RefreshEvent) -> dict[str, object]:

@@ -3,14 +3,16 @@
 import argparse
 import json
 import signal
+import socket
 import sys
-from collections.abc import Sequence
-from queue import SimpleQueue
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from wxsign.sandbox.server import SandboxServer, serve
 from wxsign.sandbox.settings import SandboxSettings, SettingsError, checked, updated
 
 USAGE_ERROR = 2
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,19 +48,30 @@ def _value(text: str) -> object:
 
 
 def _run(server: SandboxServer, settings: SandboxSettings) -> None:
-    stopped = stop_signals()
     ready = {"event": "sandbox_ready", "host": server.host, "port": server.port, "url": server.url}
-    print(json.dumps(ready | {"accounts": list(settings.accounts)}), flush=True)  # noqa: T201 - the contract
-    stopped.get()
-    server.close()
+    with stop_signals() as wait_for_stop:
+        print(json.dumps(ready | {"accounts": list(settings.accounts)}), flush=True)  # noqa: T201 - the contract
+        wait_for_stop()
+        server.close()
 
 
-def stop_signals() -> SimpleQueue[int]:
-    """From now on SIGTERM and SIGINT go into a queue. It is reentrant, as an Event is not: a handler may run at any point."""
-    stopped: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: stopped.put(number))
-    return stopped
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], object]]:
+    """In the block SIGTERM and SIGINT are kept; what is yielded waits for the first of them.
+
+    They come through a socket, which C code writes to: a lock or queue sleeps on where a signal comes just before its sleep.
+    """
+    stopped, told = socket.socketpair()
+    with stopped, told:
+        told.settimeout(0)
+        before = signal.set_wakeup_fd(told.fileno())
+        handlers = {number: signal.signal(number, lambda _number, _frame: None) for number in STOPPING}
+        try:
+            yield lambda: stopped.recv(1)
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _failed(message: str) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gunicorn.http import Request
     from gunicorn.http.wsgi import Response
 
+PROBES: Final = ("/healthz", "/readyz")
 _WHAT_A_CLIENT_SENT: Final = re.compile(r"(: b?['\"(]|\?).*", re.DOTALL)
 
 
@@ -56,8 +57,13 @@ class JsonLogger(Logger):
         request_time: timedelta,
     ) -> None:
         """Log one answered request: its path, never its query."""
-        if self.access_log_enabled:
+        if self.access_log_enabled and not _is_quiet_probe(resp, environ):
             self.access_log.info(json.dumps(_access_fields(resp, environ, request_time)))
+
+
+def _is_quiet_probe(resp: Response, environ: Mapping[str, Any]) -> bool:
+    """Whether a load balancer asked and all was well: many lines a minute that say nothing."""
+    return environ.get("PATH_INFO") in PROBES and str(resp.status).startswith("200")
 
 
 def _access_fields(resp: Response, environ: Mapping[str, Any], request_time: timedelta) -> dict[str, object]:
@@ -73,7 +79,7 @@ def _access_fields(resp: Response, environ: Mapping[str, Any], request_time: tim
         "status": int(str(resp.status).partition(" ")[0]),
         "bytes": resp.sent,
         "milliseconds": round(request_time.total_seconds() * 1000, 1),
-        "remote_addr": environ.get("REMOTE_ADDR"),
+        "remote_addr": environ.get("REMOTE_ADDR") or "unix",
     }
     for name, value in resp.headers:
         if name == "X-Request-Id":

@@ -119,6 +119,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         store=checked("store", DEFAULT_STORE, lambda text: addresses.store_url(text, folder)),
         public_url=checked("public_url", "", addresses.public_url) or None,
         trusted_proxies=_trusted_proxies(table, notes),
+        trusted_proxy_addresses=_trusted_proxy_addresses(table, notes),
         pages=table.boolean("pages", default=True),
         nested_urls=_nested_urls(table, notes),
         api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
@@ -257,7 +258,7 @@ def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) ->
         key_sha256=_key_hashes(table, notes),
         scopes=DEFAULT_SCOPES if scopes is None else frozenset(scopes),
         accounts=None if names is None else frozenset(names),
-        allow_from=_networks(table, notes),
+        allow_from=_allow_from(table, notes),
     )
 
 
@@ -303,23 +304,37 @@ def _check_key(label: str, key: str, notes: Notes) -> None:
     )
 
 
-def _networks(table: Table, notes: Notes) -> tuple[Network, ...]:
-    networks: list[Network] = []
-    words = table.words("allow_from")
-    if words == ():
+def _allow_from(table: Table, notes: Notes) -> tuple[Network, ...]:
+    if table.words("allow_from") == ():
         message = Text("an empty list would let nobody call.", "空列表表示任何地址都不能调用。")
         hint = Text(
             "Name the addresses, or leave `allow_from` out to allow calls from everywhere.",
             "请列出允许的地址；如果不限制来源，请去掉 `allow_from`。",
         )
         notes.problem(table.name("allow_from"), message, hint)
-    for word in words or ():
+    return _networks("allow_from", table, notes)
+
+
+def _trusted_proxy_addresses(table: Table, notes: Notes) -> tuple[Network, ...]:
+    networks = _networks("trusted_proxy_addresses", table, notes)
+    if networks and not table.integer("trusted_proxies", 0):
+        message = Text(
+            "says whom to believe, but no proxy is believed.", "指定了可信代理的地址，但可信代理的层数为 0。"
+        )
+        hint = Text("Set `trusted_proxies` to their number.", "请把 `trusted_proxies` 设为反向代理的层数。")
+        notes.problem(table.name("trusted_proxy_addresses"), message, hint)
+    return networks
+
+
+def _networks(key: str, table: Table, notes: Notes) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for word in table.words(key) or ():
         try:
             networks.append(ipaddress.ip_network(word))
         except ValueError:
             message = Text(f"{word!a} is not an address or network.", f"{word!a} 不是有效的地址或网段。")
             hint = Text("For example: 10.0.0.0/8 or 192.0.2.7.", "例如：10.0.0.0/8 或 192.0.2.7。")
-            notes.problem(table.name("allow_from"), message, hint)
+            notes.problem(table.name(key), message, hint)
     return tuple(networks)
 
 

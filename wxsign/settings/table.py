@@ -1,6 +1,6 @@
 """The one table of all settings: name, environment variable, TOML key, default and what it is for, in English and Chinese.
 
-`config` reads by it, `docs/configuration.md` is printed from it (`python -m wxsign.settings.table`), and a test holds the two together.
+`config` reads by it, `docs/configuration.md` is printed from it (`python -m wxsign.settings`), and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -130,6 +130,18 @@ SETTINGS: tuple[Setting, ...] = (
         Text(
             "Number of reverse proxies in front whose `X-Forwarded-*` headers are believed. Behind the nginx of `deploy/`: 1.",
             "前面有几层反向代理的 `X-Forwarded-*` 请求头可以相信。使用 `deploy/` 里的 nginx 时为 1。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
+        "trusted_proxy_addresses",
+        Kind.LIST,
+        "WXSIGN_TRUSTED_PROXY_ADDRESSES",
+        "any",
+        Text(
+            "Addresses or networks of these proxies: `X-Forwarded-*` headers that come from anywhere else are ignored. What speaks "
+            "over a unix socket is always one of them.",
+            "这些反向代理的地址或网段：来自其他地址的 `X-Forwarded-*` 请求头会被忽略。通过 unix socket 连接的始终视为可信代理。",
         ),
     ),
     Setting(
@@ -434,7 +446,7 @@ _TITLES = {
 _HEAD = """\
 # Configuration · 配置
 
-<!-- Printed by `python -m wxsign.settings.table`; edit wxsign/settings/table.py instead. -->
+<!-- Printed by `python -m wxsign.settings`; edit wxsign/settings/table.py instead. -->
 
 One account needs nothing but environment variables:
 
@@ -481,6 +493,3 @@ A wrong AppSecret or an address that is not on WeChat's IP whitelist does **not*
 以上配置错误会让 `wxsign …` 以 2 退出、`gunicorn app:app` 停止，并列出全部问题。AppSecret 错误或 IP 不在白名单**不会**阻止启动：
 `/readyz` 和 `/jsconfig` 会说明原因。
 """
-
-if __name__ == "__main__":
-    print(markdown(), end="")  # noqa: T201 - printing the page is what this command is for

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wxsign.accounts import OfficialAccount
-    from wxsign.accounts.clients import ApiClient
+    from wxsign.accounts.clients import ApiClient, Network
     from wxsign.errors import Problem
 
 
@@ -37,6 +37,7 @@ class Settings:
     store: str = field(default=DEFAULT_STORE, repr=False)
     public_url: str | None = None
     trusted_proxies: int = 0
+    trusted_proxy_addresses: tuple[Network, ...] = ()
     pages: bool = True
     nested_urls: str = "warn"
     refresh: bool = True

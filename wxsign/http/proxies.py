@@ -1,0 +1,32 @@
+"""Who is believed about the client's address and scheme: so many proxies in front, where they are told by address too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from wxsign.accounts import address_within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from wxsign.settings import Settings
+
+
+class Proxies:
+    """Puts what the trusted proxies say of the client in the place of what the connection says."""
+
+    def __init__(self, application: WSGIApplication, settings: Settings) -> None:
+        number = settings.trusted_proxies
+        self._addresses = settings.trusted_proxy_addresses
+        self._application = application
+        self._believing = ProxyFix(application, x_for=number, x_proto=number, x_host=0)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # A unix socket has no address: only what the file system lets near it can speak there.
+        peer = environ.get("REMOTE_ADDR")
+        if peer and self._addresses and not address_within(peer, self._addresses):
+            return self._application(environ, start_response)
+        return self._believing(environ, start_response)
