@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wxsign.accounts import AccountRegistry, OfficialAccount
@@ -49,7 +47,7 @@ def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: b
     foreign = [inner for inner in nested_pages(page) if not account.may_sign(inner)]
     if foreign and refuse:
         raise HostNotAllowed(foreign[0].host)
-    return replace(page, warnings=(*page.warnings, NESTED_URL)) if foreign else page
+    return page._replace(warnings=(*page.warnings, NESTED_URL)) if foreign else page
 
 
 def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKey]:
@@ -72,7 +70,7 @@ class WxSign:
         open_store: Callable[[str], CredentialStore] = open_store,
         surroundings: Surroundings | None = None,
         observers: Sequence[Observer] = (log_refresh,),
-        make_noncestr: Callable[[], str] = lambda: secrets.token_hex(8),
+        make_noncestr: Callable[[], str] = lambda: os.urandom(8).hex(),
         make_alerts: Callable[[AlertSettings], Alerts] = Alerts,
         threads: int = THREADS,
     ) -> None:

@@ -69,12 +69,21 @@ def on_starting(server: Arbiter) -> None:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIG_UNUSABLE) from None
+    _choose_access_log(server)
 
 
 def on_reload(server: Arbiter) -> None:
     """Read the configuration anew, before the new workers start; the last good one stays where that cannot be used."""
     if _serves_wxsign(server):
         SNAPSHOT.read_again()
+        _choose_access_log(server)
+
+
+def _choose_access_log(server: Arbiter) -> None:
+    """Leave our own access log out where `access_log` says so; one that gunicorn was told of by name is its owner's."""
+    ours = server.cfg.accesslog == accesslog
+    if isinstance(server.log, JsonLogger):
+        server.log.left_out = ours and SNAPSHOT.settings is not None and not SNAPSHOT.settings.access_log
 
 
 def _serves_wxsign(server: Arbiter) -> bool:

@@ -39,6 +39,7 @@ class Settings:
     trusted_proxies: int = 0
     pages: bool = True
     nested_urls: str = "warn"
+    access_log: bool = True
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
     alerts: AlertSettings | None = None
