@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from wxsign.errors import BadRequest, InvalidUrl, Text
+from wxsign.errors import BadRequest, CredentialUnavailable, InvalidUrl, Text
 from wxsign.http.answers import (
     ANY_ORIGIN,
     EXPOSED,
@@ -64,6 +64,8 @@ def answer_jsconfig(service: WxSign, call: Call) -> Answer:
         return _preflight(service, call) if call.method == "OPTIONS" else _signed(service, call)
     except Exception as error:  # noqa: BLE001 - whatever happens, the page gets an answer that it can read
         refusal = unexpected(error, call.request_id)
+        if service.metrics is not None and not isinstance(refusal, CredentialUnavailable):
+            service.metrics.note(("", refusal.code))
         return error_answer(refusal, call.request_id, call.language, *ANY_ORIGIN)
 
 

@@ -123,6 +123,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         nested_urls=_choice(table, notes, "nested_urls", ("warn", "refuse")),
         access_log=_choice(table, notes, "access_log", ("off" if proxies else "json", "json", "off"))
         == "json",
+        metrics_allow_from=_networks("metrics_allow_from", table, notes),
         api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
     )
 
@@ -264,7 +265,7 @@ def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) ->
         key_sha256=_key_hashes(table, notes),
         scopes=DEFAULT_SCOPES if scopes is None else frozenset(scopes),
         accounts=None if names is None else frozenset(names),
-        allow_from=_networks(table, notes),
+        allow_from=_networks("allow_from", table, notes),
     )
 
 
@@ -310,23 +311,23 @@ def _check_key(label: str, key: str, notes: Notes) -> None:
     )
 
 
-def _networks(table: Table, notes: Notes) -> tuple[Network, ...]:
+def _networks(key: str, table: Table, notes: Notes) -> tuple[Network, ...]:
     networks: list[Network] = []
-    words = table.words("allow_from")
-    if words == ():
+    words = table.words(key)
+    if words == () and key == "allow_from":
         message = Text("an empty list would let nobody call.", "空列表表示任何地址都不能调用。")
         hint = Text(
             "Name the addresses, or leave `allow_from` out to allow calls from everywhere.",
             "请列出允许的地址；如果不限制来源，请去掉 `allow_from`。",
         )
-        notes.problem(table.name("allow_from"), message, hint)
+        notes.problem(table.name(key), message, hint)
     for word in words or ():
         try:
             networks.append(ipaddress.ip_network(word))
         except ValueError:
             message = Text(f"{word!a} is not an address or network.", f"{word!a} 不是有效的地址或网段。")
             hint = Text("For example: 10.0.0.0/8 or 192.0.2.7.", "例如：10.0.0.0/8 或 192.0.2.7。")
-            notes.problem(table.name("allow_from"), message, hint)
+            notes.problem(table.name(key), message, hint)
     return tuple(networks)
 
 

@@ -170,6 +170,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "metrics_allow_from",
+        Kind.LIST,
+        "WXSIGN_METRICS_ALLOW_FROM",
+        "this machine",
+        Text(
+            "Addresses or networks, besides this machine, that may read `/metrics` without a key of scope `admin`.",
+            "除本机外，无需 `admin` 权限的密钥就能读取 `/metrics` 的地址或网段。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "refresh",
         Kind.BOOLEAN,
         "WXSIGN_REFRESH",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wxsign.accounts import OfficialAccount
-    from wxsign.accounts.clients import ApiClient
+    from wxsign.accounts.clients import ApiClient, Network
     from wxsign.errors import Problem
 
 
@@ -40,6 +40,7 @@ class Settings:
     pages: bool = True
     nested_urls: str = "warn"
     access_log: bool = True
+    metrics_allow_from: tuple[Network, ...] = ()
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
     alerts: AlertSettings | None = None
