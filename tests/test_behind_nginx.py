@@ -135,9 +135,9 @@ def test_an_error_reaches_the_page_readable_and_under_the_request_id_of_nginx(si
     assert refused.headers["access-control-allow-origin"] == "*"
     request_id = refused.json["error"]["request_id"]
     assert refused.headers["x-request-id"] == request_id
-    wait_until(
-        lambda: site.logs().count(request_id) >= 3
-    )  # nginx's access log, gunicorn's, and the service's own
+    # nginx's access log and the service's own; gunicorn's is off behind a trusted proxy.
+    wait_until(lambda: site.logs().count(request_id) >= 2)
+    assert "gunicorn.access" not in site.logs()
 
 
 def test_no_log_shows_a_query_a_secret_a_token_or_a_ticket(site):
@@ -149,7 +149,6 @@ def test_no_log_shows_a_query_a_secret_a_token_or_a_ticket(site):
     site.ask()
     logs = site.logs()
     assert '"path":"/jsconfig"' in logs
-    assert '"path": "/jsconfig"' in logs
     assert "oauth-code" not in logs
     assert SECRET not in logs
     assert APP_ID in logs

@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,8 @@ from running import accepts, answers, ask, free_port, gunicorn, running, wait_un
 from wxsign import serving
 from wxsign.errors import ConfigError
 from wxsign.serving import launch
+from wxsign.serving.logger import JsonLogger
+from wxsign.settings.snapshot import SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,6 +215,37 @@ def test_a_worker_told_to_stop_finishes_the_request_that_it_accepted(server):
         wait_until(lambda: server.notes("accept") != [])
         server.process.terminate()
         assert slow.result().status == 200
+
+
+@pytest.mark.parametrize(
+    ("environ", "given", "expected"),
+    [
+        ({}, "-", False),
+        ({"WXSIGN_TRUSTED_PROXIES": "1"}, "-", True),
+        ({"WXSIGN_TRUSTED_PROXIES": "1", "WXSIGN_ACCESS_LOG": "json"}, "-", False),
+        ({"WXSIGN_ACCESS_LOG": "off"}, "-", True),
+        ({"WXSIGN_ACCESS_LOG": "off"}, "/var/log/own.log", False),
+    ],
+)
+def test_the_access_log_is_left_to_a_trusted_proxy_unless_asked_for(monkeypatch, environ, given, expected):
+    account = {
+        "WXSIGN_APPID": "wx0123456789abcdef",
+        "WXSIGN_SECRET": "0" * 32,
+        "WXSIGN_ALLOWED_HOSTS": "a.example",
+    }
+    for name, value in (account | environ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(SNAPSHOT, "settings", None)
+    configured = Config()
+    configured.set("accesslog", given)
+    arbiter = SimpleNamespace(
+        app=SimpleNamespace(app_uri="wxsign.wsgi:app"), cfg=configured, log=JsonLogger(Config())
+    )
+    serving.on_starting(arbiter)
+    assert arbiter.log.left_out is expected
+    monkeypatch.setenv("WXSIGN_ACCESS_LOG", "json")
+    serving.on_reload(arbiter)
+    assert not arbiter.log.left_out
 
 
 def test_an_application_without_the_service_runs_under_the_same_settings_its_access_log_switched_off(folder):

@@ -523,3 +523,31 @@ def test_addresses_that_stand_bare_inside_a_page_are_found_and_encoded_ones_are_
     page = parse_page_url("https://m.example.com/?x=1&url=https://a.test/?y=2&url=http://b.test/")
     assert [inner.host for inner in nested_pages(page)] == ["a.test", "b.test"]
     assert not list(nested_pages(parse_page_url("https://m.example.com/?x=1&url=https%3A%2F%2Fa.test%2F")))
+
+
+_CONTROL, _SURROGATE = r"\x00-\x1f\x7f-\x9f\u2028\u2029", r"\ud800-\udfff"
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+GRAMMAR = re.compile(
+    rf"[Hh][Tt][Tt][Pp][Ss]?://(?:{_NAME}(?:\.{_NAME})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[1-9][0-9]{{0,4}})?"
+    rf"(?:[/?][^#{_CONTROL}{_SURROGATE}]*)?(?:#[^{_CONTROL}{_SURROGATE}]*)?"
+)
+
+
+@given(NASTY.map("https://".__add__) | NASTY.map("https://a.example".__add__) | URL)
+@example("https://a?#/")
+@example("https://a#?/")
+@example("https://a#\n")
+@example("http://a/\x85")
+@example("https://a?x=https://b/")
+def test_only_what_the_grammar_of_a_page_says_is_signed_as_sent(sent):
+    page = accepted(sent)
+    if page is not None:
+        assert GRAMMAR.fullmatch(sent)
+        assert page.url == sent.partition("#")[0]
+
+
+@given(NAME, TAIL)
+def test_whatever_the_grammar_of_a_page_says_is_signed(name, tail):
+    sent = f"https://m.{name}.example/{tail}"
+    assume("&timestamp=" not in sent and len(name) < 200)
+    assert (accepted(sent) is not None) == (GRAMMAR.fullmatch(sent) is not None)

@@ -26,7 +26,8 @@ CLIENT_KEY = "k" * 40
 
 def thefts(desk, number=0):
     """The events of theft in that machine's store."""
-    return [json.loads(text) for _, text in desk.stores[number].events() if "token_taken" in text]
+    told = [json.loads(text) for _, text in desk.stores[number].events()]
+    return [event for event in told if event["event"] == "token_taken"]
 
 
 def of_age(**more):

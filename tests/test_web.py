@@ -29,7 +29,6 @@ LATER = (
     "/diagnose",
     "/report",
     "/openapi.yaml",
-    "/metrics",
     "/status",
     "/cgi-bin/token",
     "/MP_verify_x.txt",

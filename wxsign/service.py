@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wxsign.accounts import AccountRegistry, OfficialAccount
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from wxsign.broker import Held, Observer
+    from wxsign.observers.metrics import Metrics
     from wxsign.signing import PageUrl
 
 RECHECK_SECONDS = 60
@@ -49,7 +48,7 @@ def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: b
     foreign = [inner for inner in nested_pages(page) if not account.may_sign(inner)]
     if foreign and refuse:
         raise HostNotAllowed(foreign[0].host)
-    return replace(page, warnings=(*page.warnings, NESTED_URL)) if foreign else page
+    return page._replace(warnings=(*page.warnings, NESTED_URL)) if foreign else page
 
 
 def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKey]:
@@ -72,7 +71,7 @@ class WxSign:
         open_store: Callable[[str], CredentialStore] = open_store,
         surroundings: Surroundings | None = None,
         observers: Sequence[Observer] = (),
-        make_noncestr: Callable[[], str] = lambda: secrets.token_hex(8),
+        make_noncestr: Callable[[], str] = lambda: os.urandom(8).hex(),
         make_alerts: Callable[[AlertSettings], Alerts] = Alerts,
         threads: int = THREADS,
     ) -> None:
@@ -80,6 +79,7 @@ class WxSign:
         self.registry = AccountRegistry(settings.accounts)
         self.threads = threads
         self.config_rejected = False
+        self.metrics: Metrics | None = None
         self._upstream = WeChatUpstream(client or WeChatClient(settings.api_base), self.registry)
         self._open_store = open_store
         self._surroundings = surroundings
@@ -123,6 +123,8 @@ class WxSign:
         """Stop keeping credentials fresh, and give back every lease."""
         if os.getpid() in self._brokers:
             self.broker.stop()
+            if self.metrics is not None:
+                self.metrics.flush()
 
     # ------------------------------------------------------------------------------- what is asked for
 
@@ -135,7 +137,14 @@ class WxSign:
         chosen = self.registry.for_page(page, account)
         if "&url=" in page.url:
             page = _judged_by_inner_pages(page, chosen, refuse=self.settings.nested_urls == "refuse")
-        held = self.broker.get(self._tickets[chosen.name])
+        try:
+            held = self.broker.get(self._tickets[chosen.name])
+        except CredentialUnavailable:
+            if self.metrics is not None:
+                self.metrics.note((chosen.name, "credential_unavailable"))
+            raise
+        if self.metrics is not None:
+            self.metrics.note((chosen.name, "ok"))
         return sign(
             held.value,
             app_id=chosen.app_id,
@@ -226,16 +235,28 @@ class WxSign:
             surroundings.wall_clock,
             alerts.tell if alerts else lambda _told: None,
         )
+        metrics, registry = self.metrics, self.registry
+        store = self._open_store(self.settings.store)
+        observers = (*self._observers, *((alerts.ping,) if alerts else ()))
+
+        def after_look() -> None:
+            book.look()
+            if metrics is not None:
+                metrics.look(self.broker, registry, lambda: self._overview().faults())
+
+        if metrics is not None:
+            store, observe = metrics.timed(store), metrics.observe
+            observers = (*observers, lambda event: observe(event, registry))
         broker = CredentialBroker(
-            self._open_store(self.settings.store),
+            store,
             self._upstream,
             warm=[self._keys[account.name][-1] for account in self.registry if self.is_warm(account)],
             maxsize=max(NEAR_CACHE_MINIMUM, 2 * len(self.registry)),
             limit_of=lambda key, call: self.registry.get(key.app_id).daily_limit(call),
             reader=not self.settings.refresh,
             threads=self.threads,
-            observers=(*self._observers, alerts.ping) if alerts else self._observers,
-            after_look=book.look,
+            observers=observers,
+            after_look=after_look,
             surroundings=surroundings,
         )
         # Two threads may come here at once. Nothing is opened yet, so the loser's is simply dropped.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wxsign.signing import PageUrl
 
 DEFAULT_ACCOUNT: Final = "default"
+DECISIONS: Final = 4096
 
 
 class AccountRegistry:
@@ -25,6 +26,7 @@ class AccountRegistry:
         by_app_id = {account.app_id: account for account in self._accounts}
         self._by_name = by_app_id | {account.name: account for account in self._accounts}
         self._by_host, self._by_pattern = _index(self._accounts)
+        self._decided: dict[tuple[str, str, int, str | None], OfficialAccount] = {}
 
     def __iter__(self) -> Iterator[OfficialAccount]:
         return iter(self._accounts)
@@ -47,6 +49,16 @@ class AccountRegistry:
             AccountRequired: nothing was wanted and none, or several, come into question.
             HostNotAllowed: the account may not sign for the page's host.
         """
+        asked = (page.scheme, page.host, page.port, wanted)
+        account = self._decided.get(asked)
+        if account is None:
+            account = self._decide(page, wanted)
+            # Only what was allowed is kept, so nobody's guesses fill it but subdomains of a wildcard.
+            if len(self._decided) < DECISIONS:
+                self._decided[asked] = account
+        return account
+
+    def _decide(self, page: PageUrl, wanted: str | None) -> OfficialAccount:
         account = self.get(wanted) if wanted else self._by_page(page)
         if account.may_sign(page):
             return account

@@ -29,7 +29,8 @@ class NearCache:
     def __init__(
         self, maxsize: int, boot_clock: Callable[[], float], tell: Callable[[Adopted], object] = repr
     ) -> None:
-        self.changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self.changed = threading.Condition(self._lock)
         self._boot = boot_clock
         self._tell = tell
         self._usable: TLRUCache[str, Held] = TLRUCache(maxsize, _expires_at, timer=boot_clock)
@@ -37,7 +38,7 @@ class NearCache:
 
     def usable(self, key: CredentialKey) -> Held | None:
         """What may be served now."""
-        with self.changed:
+        with self._lock:
             return self._usable.get(key.name)
 
     def seat(self, key: CredentialKey) -> Seat:

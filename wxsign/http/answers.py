@@ -137,8 +137,18 @@ def json_answer(
     status: int, payload: Mapping[str, object], request_id: str, *more: tuple[str, str]
 ) -> Answer:
     """Return a JSON answer that nobody may store, with the headers that every answer has and `more`."""
-    # Chinese is sent as it reads; a lone surrogate becomes the escape that JSON has for it.
-    body = _ENCODER.encode(payload).encode("utf-8", "backslashreplace")
+    return encoded_answer(status, json_text(payload), request_id, *more)
+
+
+def json_text(value: object) -> str:
+    """Return the value as JSON; Chinese stands there as it reads."""
+    return _ENCODER.encode(value)
+
+
+def encoded_answer(status: int, text: str, request_id: str, *more: tuple[str, str]) -> Answer:
+    """Return a JSON answer whose text is there already."""
+    # A lone surrogate becomes the escape that JSON has for it.
+    body = text.encode("utf-8", "backslashreplace")
     return Answer(
         status, [*_COMMON, ("X-Request-Id", request_id), ("Content-Length", str(len(body))), *more], body
     )

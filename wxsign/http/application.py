@@ -20,6 +20,7 @@ from wxsign.http.blueprint import blueprint, response_of
 from wxsign.http.calls import MAX_BODY_BYTES, language_of, request_id_of
 from wxsign.http.health import health_routes
 from wxsign.http.jsconfig import JsConfigLayer
+from wxsign.http.metrics import metrics_routes
 from wxsign.http.pages import assets, page_routes, static_routes
 from wxsign.http.policy import DevMode, with_common_headers
 from wxsign.http.protected import API_PREFIX
@@ -30,6 +31,7 @@ from wxsign.settings import load_settings
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from wxsign.observers.metrics import Metrics
     from wxsign.settings import Settings
 
 
@@ -47,6 +49,7 @@ def create_app(
     """
     service = service or WxSign(settings or load_settings())
     service.config_rejected = config_rejected
+    service.metrics = _metrics()
     app = Flask("wxsign", static_folder=None, template_folder=str(assets("templates")))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # A redirect would be absolute, built from a Host header that nobody has checked.
@@ -55,6 +58,7 @@ def create_app(
     app.extensions["wxsign.commands.dev"] = dev
     app.register_blueprint(blueprint(service))
     app.register_blueprint(health_routes())
+    app.register_blueprint(metrics_routes(service))
     app.register_blueprint(static_routes())
     if service.settings.pages:
         app.register_blueprint(page_routes())
@@ -62,6 +66,15 @@ def create_app(
     app.after_request(with_common_headers)
     app.wsgi_app = _wsgi_stack(app, service)  # type: ignore[method-assign, assignment]  # Flask's own way to add a layer
     return app
+
+
+def _metrics() -> Metrics | None:
+    """This process's metrics, where the extra is installed."""
+    try:
+        from wxsign.observers.metrics import of_this_process  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        return None
+    return of_this_process()
 
 
 def _wsgi_stack(app: Flask, service: WxSign) -> WSGIApplication:

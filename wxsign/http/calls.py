@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wxsign.errors import BadRequest, Text
@@ -139,6 +139,6 @@ def request_id_of(environ: WSGIEnvironment) -> str:
     if isinstance(known, str):
         return known
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    request_id: str = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request_id: str = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
     environ[_REQUEST_ID_KEY] = request_id
     return request_id

@@ -6,12 +6,11 @@ The layer stands in front of Flask's dispatch, because this is the path that eve
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from wxsign.errors import BadRequest, InvalidUrl, Text
+from wxsign.errors import BadRequest, CredentialUnavailable, InvalidUrl, Text
 from wxsign.http.answers import (
     ANY_ORIGIN,
     EXPOSED,
@@ -20,8 +19,9 @@ from wxsign.http.answers import (
     BodyTooLargeError,
     MethodNotAllowedError,
     UnsupportedMediaTypeError,
+    encoded_answer,
     error_answer,
-    json_answer,
+    json_text,
     unexpected,
 )
 from wxsign.http.calls import FORM, JSON, Call, call_of, json_pairs, text_of
@@ -39,6 +39,8 @@ JSCONFIG_PATH: Final = "/jsconfig"
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 
 _NAMES: Final = ("url", "account")
+# Those of nearly every page's URL. None of these characters can become part of another escape, so the order is free.
+_COMMON_ESCAPES: Final = (("%3A", ":"), ("%2F", "/"), ("%3F", "?"), ("%3D", "="), ("%26", "&"))
 _PREFLIGHT: Final = (
     ("Access-Control-Allow-Methods", "GET, POST"),
     ("Access-Control-Allow-Headers", "Content-Type"),
@@ -62,6 +64,8 @@ def answer_jsconfig(service: WxSign, call: Call) -> Answer:
         return _preflight(service, call) if call.method == "OPTIONS" else _signed(service, call)
     except Exception as error:  # noqa: BLE001 - whatever happens, the page gets an answer that it can read
         refusal = unexpected(error, call.request_id)
+        if service.metrics is not None and not isinstance(refusal, CredentialUnavailable):
+            service.metrics.note(("", refusal.code))
         return error_answer(refusal, call.request_id, call.language, *ANY_ORIGIN)
 
 
@@ -70,16 +74,37 @@ def _signed(service: WxSign, call: Call) -> Answer:
         raise MethodNotAllowedError(METHODS)
     wanted = _wanted(call)
     config = service.jsconfig(wanted.url, wanted.account)
-    headers = [VARY_ORIGIN]
-    if call.origin and _may_read(service.registry.get(config.app_id), call.origin):
-        headers += [("Access-Control-Allow-Origin", call.origin), EXPOSED]
-    return json_answer(200, _payload(config, wanted.warning, call), call.request_id, *headers)
+    account = service.registry.get(config.app_id)
+    text = _text(config, wanted.warning, call)
+    if call.origin and (_is_of(config.url, call.origin) or _may_read(account, call.origin)):
+        allowed = ("Access-Control-Allow-Origin", call.origin)
+        return encoded_answer(200, text, call.request_id, VARY_ORIGIN, allowed, EXPOSED)
+    return encoded_answer(200, text, call.request_id, VARY_ORIGIN)
 
 
-def _payload(config: JSConfig, warning: SigningWarning | None, call: Call) -> dict[str, object]:
+def _is_of(url: str, origin: str) -> bool:
+    """Whether a URL that was signed begins with this very origin: its pages may read their own answers."""
+    end = len(origin)
+    return url.startswith(origin) and origin.count("/") == 2 and url[end : end + 1] in {"/", "?", ""}  # noqa: PLR2004 - https://
+
+
+def _text(config: JSConfig, warning: SigningWarning | None, call: Call) -> str:
     if warning is not None and warning not in config.warnings:
-        config = replace(config, warnings=(*config.warnings, warning))
-    return config.as_dict(call.language if config.warnings else "en")
+        config = config._replace(warnings=(*config.warnings, warning))
+    if config.warnings:
+        return json_text(config.as_dict(call.language))
+    # What `json_text(config.as_dict())` gives; only the URL is anybody's, and may need an escape.
+    return (
+        f'{{"appId":"{config.app_id}","timestamp":{config.timestamp},"nonceStr":"{config.nonce_str}",'
+        f'"signature":"{config.signature}","url":{json_text(config.url)},'
+        f"{_lists(config.js_api_list, config.open_tag_list)}}}"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _lists(js_api_list: tuple[str, ...], open_tag_list: tuple[str, ...]) -> str:
+    """The members that are an account's and always the same, encoded once."""
+    return f'"jsApiList":{json_text(js_api_list)},"openTagList":{json_text(open_tag_list)}'
 
 
 def _preflight(service: WxSign, call: Call) -> Answer:
@@ -149,9 +174,14 @@ def _form_fields(form: str) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(name: str, value: str) -> str:
+    for escape, character in _COMMON_ESCAPES:
+        value = value.replace(escape, character)
+    value = value.replace("+", " ") if "+" in value else value
+    if "%" not in value and value.isascii():
+        return value
     try:
         # WSGI hands bytes over as Latin-1 text (PEP 3333).
-        return unquote_to_bytes(value.replace("+", " ").encode("latin-1")).decode()
+        return unquote_to_bytes(value.encode("latin-1")).decode()
     except UnicodeError:
         raise BadRequest(
             "not_utf8",

@@ -38,7 +38,7 @@ logger = logging.getLogger("wxsign.api")
 
 API_PREFIX: Final = "/api/v1"
 
-_CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="wxsign"')
+CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="wxsign"')
 _REJECTED_HINT: Final = Text(
     'Send the token that WeChat refused: `{"rejected": "<access_token>"}`.',
     '请发送被微信拒绝的 token：`{"rejected": "<access_token>"}`。',
@@ -111,7 +111,7 @@ def answer_protected(
         return json_answer(200, payload, call.request_id)
     except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an answer in our shape
         refusal = unexpected(error, call.request_id)
-        challenge = (_CHALLENGE,) if isinstance(refusal, Unauthorized) else ()
+        challenge = (CHALLENGE,) if isinstance(refusal, Unauthorized) else ()
         return error_answer(refusal, call.request_id, call.language, *challenge, keyed=keyed)
 
 

@@ -13,7 +13,10 @@ here stay as they are in the master process: an upgrade needs a restart.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wxsign import logs
@@ -53,6 +56,9 @@ secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 
 CONFIG_UNUSABLE = 2
+# prometheus-client looks for it when it is imported, which only workers do.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_PREFIX = "wxsign-metrics-"
 
 accesslog = "-"
 errorlog = "-"
@@ -69,12 +75,45 @@ def on_starting(server: Arbiter) -> None:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIG_UNUSABLE) from None
+    _choose_access_log(server)
+    _make_room_for_metrics()
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Take the metrics away with the master: a new one begins at 0."""
+    if _our_metrics():
+        shutil.rmtree(os.environ[METRICS_VARIABLE], ignore_errors=True)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """A worker's gauges end with it; what it counted goes on counting."""
+    if _our_metrics():
+        for path in Path(os.environ[METRICS_VARIABLE]).glob(f"gauge_live*_{worker.pid}.db"):
+            path.unlink(missing_ok=True)
 
 
 def on_reload(server: Arbiter) -> None:
     """Read the configuration anew, before the new workers start; the last good one stays where that cannot be used."""
     if _serves_wxsign(server):
         SNAPSHOT.read_again()
+        _choose_access_log(server)
+
+
+def _our_metrics() -> bool:
+    return METRICS_PREFIX in os.environ.get(METRICS_VARIABLE, "")
+
+
+def _make_room_for_metrics() -> None:
+    """A folder for what the workers count together, unless the environment names one; a second master has its own."""
+    if METRICS_VARIABLE not in os.environ or _our_metrics():
+        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=worker_tmp_dir)
+
+
+def _choose_access_log(server: Arbiter) -> None:
+    """Leave our own access log out where `access_log` says so; one that gunicorn was told of by name is its owner's."""
+    ours = server.cfg.accesslog == accesslog
+    if isinstance(server.log, JsonLogger):
+        server.log.left_out = ours and SNAPSHOT.settings is not None and not SNAPSHOT.settings.access_log
 
 
 def _serves_wxsign(server: Arbiter) -> bool:

@@ -38,7 +38,9 @@ class _RequestDataFilter(logging.Filter):
 
 
 class JsonLogger(Logger):
-    """gunicorn's logs as one JSON object a line: the error log on stderr, the access log on stdout."""
+    """gunicorn's logs as one JSON object a line: the error log on stderr, the access log on stdout unless it is `left_out`."""
+
+    left_out = False
 
     def setup(self, cfg: Config) -> None:
         """Configure both logs; gunicorn calls this again at every reload."""
@@ -57,7 +59,7 @@ class JsonLogger(Logger):
         request_time: timedelta,
     ) -> None:
         """Log one answered request: its path, never its query."""
-        if self.access_log_enabled and not _is_quiet_probe(resp, environ):
+        if self.access_log_enabled and not self.left_out and not _is_quiet_probe(resp, environ):
             self.access_log.info(json.dumps(_access_fields(resp, environ, request_time)))
 
 

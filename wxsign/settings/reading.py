@@ -118,19 +118,27 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         settings,
         store=checked("store", DEFAULT_STORE, lambda text: addresses.store_url(text, folder)),
         public_url=checked("public_url", "", addresses.public_url) or None,
-        trusted_proxies=_trusted_proxies(table, notes),
+        trusted_proxies=(proxies := _trusted_proxies(table, notes)),
         trusted_proxy_addresses=_trusted_proxy_addresses(table, notes),
         pages=table.boolean("pages", default=True),
-        nested_urls=_nested_urls(table, notes),
+        nested_urls=_choice(table, notes, "nested_urls", ("warn", "refuse")),
+        access_log=_choice(table, notes, "access_log", ("off" if proxies else "json", "json", "off"))
+        == "json",
+        metrics_allow_from=_networks("metrics_allow_from", table, notes),
         api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
     )
 
 
-def _nested_urls(table: Table, notes: Notes) -> str:
-    word = table.text("nested_urls", "warn")
-    if word not in {"warn", "refuse"}:
-        message = Text("must be `warn` or `refuse`.", "必须是 `warn` 或 `refuse`。")
-        notes.problem(table.name("nested_urls"), message, Text("`warn` is the default.", "默认为 `warn`。"))
+def _choice(table: Table, notes: Notes, key: str, known: tuple[str, ...]) -> str:
+    """One of the `known` words, by default the first."""
+    word = table.text(key, known[0])
+    if word not in known:
+        listed, listed_zh = (
+            glue.join(f"`{name}`" for name in sorted(set(known))) for glue in (" or ", " 或 ")
+        )
+        message = Text(f"must be {listed}.", f"必须是 {listed_zh}。")
+        hint = Text(f"`{known[0]}` is the default.", f"默认为 `{known[0]}`。")
+        notes.problem(table.name(key), message, hint)
     return word
 
 

@@ -170,6 +170,29 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "access_log",
+        Kind.TEXT,
+        "WXSIGN_ACCESS_LOG",
+        "off behind trusted proxies, else json",
+        Text(
+            "`json` writes a line for each request, `off` none. Behind a proxy it would say what the proxy's own log says, and costs "
+            "more than a signature.",
+            "`json` 为每个请求写一行访问日志，`off` 不写。有反向代理时，代理自己的日志已有同样内容，而写这一行比签名本身还费时。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
+        "metrics_allow_from",
+        Kind.LIST,
+        "WXSIGN_METRICS_ALLOW_FROM",
+        "this machine",
+        Text(
+            "Addresses or networks, besides this machine, that may read `/metrics` without a key of scope `admin`.",
+            "除本机外，无需 `admin` 权限的密钥就能读取 `/metrics` 的地址或网段。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "refresh",
         Kind.BOOLEAN,
         "WXSIGN_REFRESH",

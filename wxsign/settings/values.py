@@ -40,6 +40,8 @@ class Settings:
     trusted_proxy_addresses: tuple[Network, ...] = ()
     pages: bool = True
     nested_urls: str = "warn"
+    access_log: bool = True
+    metrics_allow_from: tuple[Network, ...] = ()
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
     alerts: AlertSettings | None = None

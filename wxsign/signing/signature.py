@@ -5,9 +5,8 @@ Source of the algorithm: Tencent's JS-SDK guide, appendix 1 (developers.weixin.q
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from hashlib import sha1
+from typing import TYPE_CHECKING, NamedTuple
 
 from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
 
@@ -25,11 +24,10 @@ def string_to_sign(ticket: str, noncestr: str, timestamp: int, url: str) -> str:
 
 def signature(string1: str) -> str:
     """Return the lower-case hex SHA-1 of `string1` in UTF-8."""
-    return hashlib.sha1(string1.encode(), usedforsecurity=False).hexdigest()
+    return sha1(string1.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class JSConfig:
+class JSConfig(NamedTuple):
     """What `wx.config` needs. `timestamp` is in seconds since 1970; nothing in here is secret."""
 
     app_id: str
