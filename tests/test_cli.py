@@ -10,9 +10,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +24,7 @@ from running import accepts, ask, free_port, running
 
 from wxsign import cli, sandbox, serving
 from wxsign.accounts import sha256_of_key
-from wxsign.commands import asking, dev
+from wxsign.commands import asking, checking, dev, remarks
 from wxsign.commands import running as commands
 from wxsign.commands.dev import DEV_CLIENT_KEY, DevServer, Plan
 from wxsign.errors import ConfigError
@@ -108,6 +110,44 @@ def test_a_usage_error_is_a_2():
 
 
 # Configuration.
+
+
+def test_check_remarks_on_what_is_usable_and_worth_a_second_look(account, monkeypatch, tmp_path):
+    monkeypatch.setenv("WXSIGN_STORE", "redis://:secret@redis.example.com:6379/0")
+    plain = run("check", "--offline").stdout
+    assert "! Tokens travel to redis.example.com in plain text" in plain
+    assert "secret" not in plain
+    for local in ("redis://127.0.0.1:6379/0", "rediss://redis.example.com/0"):
+        monkeypatch.setenv("WXSIGN_STORE", local)
+        assert "!" not in run("check", "--offline").stdout
+    # pytest's own folders are closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        open_file = Path(folder, "open.db")
+        open_file.touch(0o644)
+        monkeypatch.setenv("WXSIGN_STORE", f"sqlite:///{open_file}")
+        assert f"! Other users of this machine may read {open_file}" in run("check", "--offline").stdout
+        monkeypatch.delenv("WXSIGN_STORE")
+    cold = tmp_path / "cold.toml"
+    cold.write_text(
+        f'[accounts.cold]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\nallowed_hosts = ["m.example.com"]\nwarm = false\n'
+    )
+    monkeypatch.delenv("WXSIGN_APPID")
+    monkeypatch.delenv("WXSIGN_SECRET")
+    monkeypatch.delenv("WXSIGN_ALLOWED_HOSTS")
+    assert "! Not warm: cold (1)." in run("--config", str(cold), "check", "--offline").stdout
+
+
+def test_check_names_the_group_that_keeps_nginx_from_the_socket(account, monkeypatch, tmp_path):
+    nginx = SimpleNamespace(pw_name="www-data", pw_uid=65_533, pw_gid=65_534)
+    monkeypatch.setattr(remarks.pwd, "getpwnam", lambda _name: nginx)
+    path = tmp_path / "wxsign.sock"
+    path.touch()
+    path.chmod(0o770)
+    monkeypatch.setattr(checking, "SOCKET", path)
+    assert f"nginx (www-data) may not open {path}" in run("check", "--offline").stdout
+    nginx.pw_gid = path.stat().st_gid
+    assert "nginx" not in run("check", "--offline").stdout
 
 
 def test_check_shows_what_was_found(account, monkeypatch):

@@ -6,12 +6,17 @@ import json
 import os
 import re
 import shutil
+import socket as socket_module
 import subprocess
+import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from running import Reply, answers, ask, free_port, gunicorn, running
+
+from wxsign.serving import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,6 +208,62 @@ def test_the_access_log_is_json_with_the_path_and_never_the_query(front):
     assert known["status"] == 200
     assert not {"oauth-code", "client-key"} & set(re.findall("oauth-code|client-key", front.logs()))
     assert "oauth-code" not in (front.here / "gunicorn.out").read_text()
+
+
+def test_a_log_line_is_utf_8_whatever_bytes_a_path_has(front):
+    with closing(socket_module.create_connection(("127.0.0.1", front.port))) as connection:
+        connection.sendall(b"GET /\xff\xfe?code=oauth-code HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert connection.recv(64).startswith(b"HTTP/1.1 ")
+    front.ask("/%E7%AD%BE?code=oauth-code")
+    lines = [json.loads(line) for line in (front.here / "logs/access.log").read_bytes().decode().splitlines()]
+    assert {line["path"] for line in lines} >= {"(not ASCII)", "/%E7%AD%BE"}
+    assert "oauth-code" not in front.logs()
+
+
+def test_why_the_service_cannot_be_reached_stands_in_a_log_without_a_query(front_without_backend):
+    front = front_without_backend
+    (front.here / "wxsign.sock").unlink(missing_ok=True)
+    assert front.ask("/jsconfig?code=oauth-code").status == 503
+    assert front.ask("/healthz?code=oauth-code").status == 404
+    assert front.ask("/healthz").status == 503
+    said = (front.here / "logs/wxsign-error.log").read_text()
+    assert "No such file or directory" in said
+    assert "oauth-code" not in front.logs()
+
+
+def test_a_file_is_kept_once_whatever_query_it_is_asked_for_with(front_without_backend):
+    front = front_without_backend
+    with running(
+        front.backend,
+        lambda: answers(front.here / "wxsign.sock"),
+        log=front.here / "gunicorn.out",
+        cwd=front.here,
+    ):
+        assert front.ask("/static/once.js?v=1").status == 200
+    assert front.ask("/static/once.js?v=2").status == 200
+    statuses = [front.ask("/static/once.js?v=3", source="127.0.0.9").status for _ in range(3000)]
+    assert set(statuses) == {200, 429}
+
+
+def test_half_sent_requests_keep_nobody_from_an_answer(front):
+    with ExitStack() as held:
+        for _ in range(128):
+            connection = held.enter_context(
+                closing(socket_module.create_connection(("127.0.0.1", front.port)))
+            )
+            connection.sendall(b"GET /jsconfig HTTP/1.1\r\nHost: m.example.com\r\nX-Slow: ")
+        begun = time.monotonic()
+        assert front.ask("/jsconfig").status == 200
+        assert time.monotonic() - begun < 1.2
+
+
+def test_the_image_listens_for_this_machine_alone():
+    command = re.search(r"^CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert command is not None
+    addresses = [word for word in json.loads(command[1]) if ":" in word]
+    assert addresses
+    assert not launch.exposed(addresses)
+    assert "command" not in (DEPLOY / "compose.yaml").read_text()
 
 
 def test_without_the_service_callers_get_a_json_503_and_pages_keep_their_script(front_without_backend):

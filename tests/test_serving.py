@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gunicorn.config import Config
-from running import accepts, answers, ask, free_port, gunicorn, running, wait_until
+from running import accepts, answers, ask, free_port, gunicorn, running, service_environ, wait_until
 
 from wxsign import serving
 from wxsign.errors import ConfigError
@@ -285,6 +286,22 @@ def test_a_unix_socket_opens_to_its_group_and_not_to_everybody(folder):
         assert ask(path, "/", headers={"X-Forwarded-Proto": "https"}).json["wsgi.url_scheme"] == "http"
 
 
+def test_a_unix_socket_opens_to_the_configured_group(folder, tmp_path):
+    group = next(
+        entry for entry in grp.getgrall() if entry.gr_gid != os.getgid() and may_give_to(entry.gr_gid)
+    )
+    path = tmp_path / "socket"
+    env = {**service_environ("http://127.0.0.1:9", tmp_path), "WXSIGN_SOCKET_GROUP": group.gr_name}
+    command = gunicorn("--bind", f"unix:{path}", "--workers", "1", "wxsign.wsgi:app")
+    with running(command, lambda: answers(path), log=folder / "out", cwd=folder, env=env):
+        assert path.stat().st_gid == group.gr_gid
+        assert path.stat().st_mode & 0o777 == 0o770
+
+
+def may_give_to(number):
+    return os.geteuid() == 0 or number in os.getgroups()
+
+
 @contextmanager
 def activated(held: socket.socket, folder: Path) -> Iterator[None]:
     """Run gunicorn as systemd does for a socket that it holds: as descriptor 3, and naming the process."""
@@ -379,6 +396,26 @@ def test_an_address_that_is_taken_is_a_sentence(executed):
     assert [problem.key for problem in refused.value.problems] == ["bind", "bind"]
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use." in str(refused.value)
     assert executed == []
+
+
+def test_a_group_that_is_not_there_is_a_sentence(executed):
+    with pytest.raises(ConfigError, match="There is no group nobody-at-all"):
+        launch.run(["unix:/tmp/s"], store="sqlite:///var/wxsign.db", socket_group="nobody-at-all")
+    assert executed == []
+
+
+@pytest.mark.parametrize(
+    ("bind", "exposed"),
+    [
+        (["127.0.0.1:8000", "unix:/run/s"], False),
+        (["[::1]:80"], False),
+        (["0.0.0.0:8000"], True),
+        (["127.0.0.1:1", "[::]:8000"], True),
+        (["192.0.2.7:80"], True),
+    ],
+)
+def test_who_listens_for_other_machines_is_told_to_put_a_proxy_between(bind, exposed):
+    assert launch.exposed(bind) is exposed
 
 
 def test_an_address_that_systemd_holds_is_not_tried(executed, monkeypatch):

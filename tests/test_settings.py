@@ -489,3 +489,36 @@ def test_an_empty_list_of_addresses_and_a_key_of_equal_letters_are_refused(tmp_p
             load_settings(file, {})
         assert said in str(refused.value)
         assert "a" * 40 not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("accounts.shop", "app_secret"), ("service", "store"), ("alerts", "webhook"), ("clients.a", "key")],
+)
+@pytest.mark.parametrize("suffix", ["_file", "_env"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "0123456789abcdef0123456789abcdef",
+        "Xk3vQ9_sLw4ZrT8bNf1YhJ6m-Dc3RaE0",
+        "redis://:hunter2hunter2@host/0",
+    ],
+)
+def test_a_secret_that_stands_where_its_file_or_variable_belongs_is_not_repeated(
+    section, key, suffix, secret
+):
+    with pytest.raises(ConfigError) as refused:
+        load(
+            {},
+            f'{ACCOUNT}\n[{section}]\n{key}{suffix} = "{secret}"\n'
+            if section != "accounts.shop"
+            else f'[accounts.shop]\napp_id = "wx0123456789abcdef"\nallowed_hosts = ["a.example.com"]\n{key}{suffix} = "{secret}"\n',
+        )
+    assert secret not in str(refused.value)
+    assert f"{section}.{key}{suffix}" in str(refused.value)
+
+
+def test_the_store_s_address_may_stand_in_a_file_like_every_secret(tmp_path):
+    (tmp_path / "store").write_text("redis://:hunter2@127.0.0.1:6379/0\n")
+    settings = load({"WXSIGN_STORE_FILE": str(tmp_path / "store")}, ACCOUNT)
+    assert settings.store == "redis://:hunter2@127.0.0.1:6379/0"

@@ -183,8 +183,9 @@ def test_every_answer_has_a_request_id_and_forbids_sniffing(client, path):
     [("https://wx.example.com", True), ("http://wx.example.com", False), (None, False)],
 )
 def test_strict_transport_security_only_where_the_public_url_is_https(public_url, strict):
-    response = client_with(public_url=public_url).get("/nothing")
-    assert ("Strict-Transport-Security" in response.headers) is strict
+    client = client_with(public_url=public_url)
+    for path in ("/nothing", "/jsconfig", "/healthz"):
+        assert ("Strict-Transport-Security" in client.get(path).headers) is strict
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import os
 import re
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from wxsign.accounts import SCOPES, sha256_of_key
-from wxsign.commands.group import language, main, say, service_of, settings_of
+from wxsign.commands.group import language, main, say, service_of
+from wxsign.commands.remarks import remarks
 from wxsign.errors import StoreUnavailable
 from wxsign.settings.addresses import shown_store_url
 from wxsign.settings.table import DEFAULT_API_BASE
@@ -21,11 +23,12 @@ from wxsign.stores import SqliteStore, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from wxsign.settings import Settings
 
 MASK: Final = "***"
+# Where deploy/ puts it.
+SOCKET: Final = Path("/run/wxsign/wxsign.sock")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -38,9 +41,12 @@ def check(config: str | None, *, offline: bool) -> None:
     Every problem is listed with its remedy; exit code 2 if there is one. A store that cannot be read and written is a 1:
     the service would start all the same, and serve what it can. Nothing is sent to WeChat.
     """
-    settings = settings_of(config)
+    service = service_of(config)
+    settings = service.settings
     for line in _findings(settings):
         click.echo(line)
+    for remark in remarks(service, SOCKET):
+        click.echo(f"! {remark.in_language(language())}")
     say("The configuration is usable.", "配置可用。")
     if not offline:
         _try_store(settings.store)

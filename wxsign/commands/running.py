@@ -124,7 +124,20 @@ def serve(
         # gunicorn's workers read the configuration themselves, at every reload anew.
         os.environ["WXSIGN_CONFIG"] = str(settings.config_path)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    launch.run(bind or (address,), store=settings.store, workers=workers, threads=threads)
+    addresses = bind or (address,)
+    if launch.exposed(addresses):
+        say(
+            "Other machines may connect. Put a reverse proxy such as nginx between: here a few half-sent requests keep every thread.",
+            "其他机器可以直接连接。请在前面放一层 nginx 之类的反向代理：直接暴露时，少量未发完的请求就能占满所有线程。",
+            err=True,
+        )
+    launch.run(
+        addresses,
+        store=settings.store,
+        workers=workers,
+        threads=threads,
+        socket_group=settings.socket_group,
+    )
 
 
 @main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

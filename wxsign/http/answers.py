@@ -22,9 +22,12 @@ from wxsign.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wxsign.settings import Settings
+
 logger = logging.getLogger("wxsign.http")
 
 RETRY_AFTER_SECONDS: Final = 5
+_HSTS_SECONDS: Final = 365 * 24 * 3600
 DOCS: Final = "docs/http-api.md"
 
 Headers = list[tuple[str, str]]
@@ -205,3 +208,10 @@ def error_payload(
 
 def _cause_code(error: WxSignError) -> str:
     return error.cause.code if isinstance(error, CredentialUnavailable) and error.cause is not None else ""
+
+
+def hsts_of(settings: Settings) -> Headers:
+    """The header that keeps browsers on https, where the service is reached so."""
+    if not (settings.public_url or "").startswith("https:"):
+        return []
+    return [("Strict-Transport-Security", f"max-age={_HSTS_SECONDS}")]

@@ -21,6 +21,7 @@ from wxsign.http.answers import (
     UnsupportedMediaTypeError,
     encoded_answer,
     error_answer,
+    hsts_of,
     json_text,
     unexpected,
 )
@@ -205,10 +206,11 @@ class JsConfigLayer:
     def __init__(self, application: WSGIApplication, service: WxSign) -> None:
         self._application = application
         self._service = service
+        self._extra = hsts_of(service.settings)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != JSCONFIG_PATH:
             return self._application(environ, start_response)
         answer = answer_jsconfig(self._service, call_of(environ))
-        start_response(answer.status_line, answer.headers)
+        start_response(answer.status_line, [*answer.headers, *self._extra])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (answer.body,)

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from flask import Response, current_app, request
 
+from wxsign.http.answers import hsts_of
 from wxsign.http.calls import request_id_of
 
 if TYPE_CHECKING:
     from wxsign.service import WxSign
 
-_HSTS_SECONDS: Final = 365 * 24 * 3600
 _OFFICIAL_SCRIPTS: Final = "https://res.wx.qq.com https://res2.wx.qq.com"
 # WeChat's script reports to open.weixin.qq.com; chosen pictures are shown under WeChat's own schemes; old clients reach
 # their bridge through an iframe of the `weixin:` scheme.
@@ -50,8 +50,8 @@ def with_common_headers(response: Response) -> Response:
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "strict-origin-when-cross-origin")
     headers.setdefault("Content-Security-Policy", content_security_policy(dev_mode()))
-    if (the_service().settings.public_url or "").startswith("https:"):
-        headers.setdefault("Strict-Transport-Security", f"max-age={_HSTS_SECONDS}")
+    for name, value in hsts_of(the_service().settings):
+        headers.setdefault(name, value)
     return response
 
 

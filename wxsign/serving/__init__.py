@@ -12,6 +12,7 @@ here stay as they are in the master process: an upgrade needs a restart.
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import sys
@@ -77,6 +78,15 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(CONFIG_UNUSABLE) from None
     _choose_access_log(server)
     _make_room_for_metrics()
+
+
+def when_ready(server: Arbiter) -> None:
+    """Let the configured group connect to the unix sockets that gunicorn has made; what systemd holds is systemd's."""
+    group = SNAPSHOT.settings.socket_group if SNAPSHOT.settings else ""
+    for listener in server.LISTENERS if group and "LISTEN_FDS" not in os.environ else ():
+        address = listener.getsockname()
+        if isinstance(address, str) and _serves_wxsign(server):
+            os.chown(address, -1, grp.getgrnam(group).gr_gid)
 
 
 def on_exit(_server: Arbiter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from wxsign.errors import ConfigError, Problem, Text
 from wxsign.serving import threads, workers
+from wxsign.settings.addresses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +36,14 @@ def _gunicorn() -> tuple[str, ...]:
     return (sys.executable, str(script)) if script.exists() else (sys.executable, "-m", "gunicorn")
 
 
-def run(bind: Sequence[str], *, store: str, workers: int = workers, threads: int = threads) -> NoReturn:
+def run(
+    bind: Sequence[str],
+    *,
+    store: str,
+    workers: int = workers,
+    threads: int = threads,
+    socket_group: str = "",
+) -> NoReturn:
     """Become gunicorn, serving the configured accounts on `bind`; `store` is the configured store's address.
 
     Raises ConfigError where that cannot work: an address that is taken, a store that these workers cannot share.
@@ -42,6 +51,7 @@ def run(bind: Sequence[str], *, store: str, workers: int = workers, threads: int
     problems = [
         *_store_problems(store, workers),
         *(problem for address in bind for problem in _bind_problems(address)),
+        *_group_problems(socket_group),
     ]
     if problems:
         raise ConfigError(problems)
@@ -62,6 +72,32 @@ def _store_problems(store: str, workers: int) -> Iterator[Problem]:
                 "请使用默认的 sqlite:///var/wxsign.db，或加上 --workers 1。",
             ),
         )
+
+
+def _group_problems(name: str) -> Iterator[Problem]:
+    try:
+        number = grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        message = Text(f"There is no group {name}.", f"没有用户组 {name}。")
+    else:
+        if number is None or os.geteuid() == 0 or number in os.getgroups():
+            return
+        message = Text(f"This user is no member of the group {name}.", f"当前用户不属于用户组 {name}。")
+    hint = Text(
+        "Name nginx's group, and make the user of this service a member: usermod -aG GROUP USER.",
+        "请填写 nginx 的用户组，并把运行本服务的用户加入该组：usermod -aG 组 用户。",
+    )
+    yield Problem("socket_group", message, hint)
+
+
+def exposed(bind: Sequence[str]) -> bool:
+    """Whether other machines may connect: with nobody in front, some half-sent requests would keep every thread."""
+    hosts = [
+        host.strip("[]")
+        for host, _, port in (address.rpartition(":") for address in bind)
+        if port.isdecimal()
+    ]
+    return not all(map(is_loopback, hosts))
 
 
 def _bind_problems(address: str) -> Iterator[Problem]:

@@ -107,7 +107,9 @@ def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settin
 
 def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) -> Settings:
     def checked(key: str, default: str, check: Callable[[str], str]) -> str:
-        text = table.text(key, default)
+        # An address of a store may hold its password.
+        entry = table.secret(key) if key == "store" else None
+        text = str(entry.value) if entry else default if key == "store" else table.text(key, default)
         try:
             return check(text) if text else text
         except addresses.UnusableError as error:
@@ -117,6 +119,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
     return replace(
         settings,
         store=checked("store", DEFAULT_STORE, lambda text: addresses.store_url(text, folder)),
+        socket_group=table.text("socket_group"),
         public_url=checked("public_url", "", addresses.public_url) or None,
         trusted_proxies=(proxies := _trusted_proxies(table, notes)),
         trusted_proxy_addresses=_trusted_proxy_addresses(table, notes),

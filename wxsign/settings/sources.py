@@ -33,6 +33,9 @@ T = TypeVar("T")
 _DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+# By what name a variable is told, and what is not repeated where a path should stand: it may be the secret.
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_MAY_BE_SECRET: Final = re.compile(r"[^/.]{16,}")
 _SECRET_FILE_MAX_BYTES: Final = 64 * 1024
 
 
@@ -306,9 +309,22 @@ class Table:
     def _from_variable(self, label: str, name: str) -> Entry | None:
         if self.environ.get(name, "").strip():
             return Entry(label, self.environ[name].strip())
+        if not _VARIABLE.fullmatch(name):
+            self._misplaced(label)
+            return None
         message = Text(f"the environment variable {name} is not set.", f"环境变量 {name} 没有设置。")
         self.notes.problem(label, message, Text(f"Set {name}.", f"请设置 {name}。"))
         return None
+
+    def _misplaced(self, label: str) -> None:
+        """What stands there may be the secret itself, so it is not repeated."""
+        message = Text("names nothing that is there.", "所指的文件或环境变量不存在。")
+        hint = Text(
+            "A key that ends in `_file` takes the path of a file, one in `_env` the name of a variable in capital letters; the secret "
+            "itself goes into that file or variable.",
+            "以 `_file` 结尾的键填写文件路径，以 `_env` 结尾的键填写（大写的）环境变量名；密钥本身写在该文件或变量里。",
+        )
+        self.notes.problem(label, message, hint)
 
     def _from_file(self, label: str, name: str) -> Entry | None:
         path = self.folder / name
@@ -316,6 +332,9 @@ class Table:
             with path.open("rb") as stream:
                 text = stream.read(_SECRET_FILE_MAX_BYTES).decode().rstrip("\r\n")
         except OSError as error:
+            if _MAY_BE_SECRET.fullmatch(name) or "://" in name:
+                self._misplaced(label)
+                return None
             reason = error.strerror or type(error).__name__
             message = Text(f"{path} cannot be read: {reason}.", f"{path} 无法读取：{reason}。")
         except UnicodeDecodeError:

@@ -97,16 +97,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         Section.SERVICE,
         "store",
-        Kind.TEXT,
+        Kind.SECRET,
         "WXSIGN_STORE",
         DEFAULT_STORE,
         Text(
             "Where credentials are kept, so that all workers share one fetch and a restart loses nothing: `sqlite:///path` "
             "(three slashes: relative to the configuration file; four: absolute) for one machine, a Redis or Valkey for many "
-            "(`redis://:password@host:6379/0` and the other forms of [redis.md](redis.md)), or `memory:` for a single process.",
+            "(`redis://:password@host:6379/0` and the other forms of [redis.md](redis.md)), or `memory:` for a single process. An address with a password is better kept in a file: `WXSIGN_STORE_FILE`, `store_file`.",
             "凭据存放处，让所有 worker 共用一次获取、重启不丢失：单机用 `sqlite:///path`（三个斜杠：相对配置文件所在目录；"
             "四个：绝对路径），多机用 Redis 或 Valkey（`redis://:密码@host:6379/0`，其他写法见 [redis.md](redis.md)），"
-            "单进程可用 `memory:`。",
+            "单进程可用 `memory:`。地址里有密码时，建议写在文件里：`WXSIGN_STORE_FILE`、`store_file`。",
         ),
     ),
     Setting(
@@ -119,6 +119,19 @@ SETTINGS: tuple[Setting, ...] = (
             "The URL under which browsers reach this service, with its path prefix if it has one. Used for the QR code of the "
             "demo page, for HSTS, and to warn of pages signed under the other scheme.",
             "浏览器访问本服务的 URL（如有路径前缀要带上）。用于演示页的二维码、HSTS，以及页面协议不一致时的提醒。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
+        "socket_group",
+        Kind.TEXT,
+        "WXSIGN_SOCKET_GROUP",
+        "the user's own",
+        Text(
+            "Group that may connect to a unix socket that gunicorn makes (mode 0770): that of nginx, `www-data` on Debian, `nginx` "
+            "elsewhere. The service must run as root or be a member. A socket of systemd has its own `SocketGroup=`.",
+            "允许连接 gunicorn 所建 unix socket（权限 0770）的用户组，即 nginx 的组：Debian 上是 `www-data`，其他系统多为 `nginx`。"
+            "运行本服务的用户须为 root 或属于该组。由 systemd 建立的 socket 使用它自己的 `SocketGroup=`。",
         ),
     ),
     Setting(

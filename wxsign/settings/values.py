@@ -35,6 +35,7 @@ class Settings:
     accounts: tuple[OfficialAccount, ...]
     clients: tuple[ApiClient, ...] = ()
     store: str = field(default=DEFAULT_STORE, repr=False)
+    socket_group: str = ""
     public_url: str | None = None
     trusted_proxies: int = 0
     trusted_proxy_addresses: tuple[Network, ...] = ()
