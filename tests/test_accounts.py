@@ -247,11 +247,28 @@ def test_the_account_wanted_signs_only_for_its_own_hosts():
 
 
 def test_an_account_without_hosts_says_that_none_are_allowed_yet():
-    for registry, wanted in ((AccountRegistry([BARE]), None), (AccountRegistry([SHOP, BARE]), "bare")):
+    for wanted in (None, "bare"):
         with pytest.raises(HostNotAllowed) as refused:
-            chosen(registry, "https://m.example.com/", wanted)
+            chosen(AccountRegistry([BARE]), "https://m.example.com/", wanted)
         assert refused.value.code == "no_allowed_hosts"
         assert refused.value.host is None
+
+
+@pytest.mark.parametrize("host", ["user-content.example.net", "example.org"])
+def test_a_page_of_nobody_s_learns_nothing_of_which_accounts_there_are(host):
+    below = account("below", "*.example.org", app_id="wx0000000000000009")
+    registry = AccountRegistry([SHOP, BARE, below])
+    answers = set()
+    for wanted in ("shop", SHOP.app_id, "bare", "below", "nobody"):
+        with pytest.raises(HostNotAllowed) as refused:
+            chosen(registry, f"https://{host}/", wanted)
+        answers.add((refused.value.code, refused.value.message, refused.value.hint))
+    assert len(answers) == 1
+
+
+def test_a_page_of_a_listed_host_is_told_that_there_is_no_such_account():
+    with pytest.raises(UnknownAccount):
+        chosen(AccountRegistry([SHOP, BARE]), f"https://{SHOP.allowed_hosts[0]}/", "nobody")
 
 
 def test_a_registry_without_accounts_cannot_choose_one():

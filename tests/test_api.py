@@ -29,7 +29,7 @@ from werkzeug.wrappers import Response
 
 from wxsign.accounts import sha256_of_key
 from wxsign.api import blueprint
-from wxsign.http import calls, jsconfig, protected
+from wxsign.http import answers, calls, jsconfig, protected
 from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.logs import JsonFormatter
 from wxsign.signing import JS_API_LIST
@@ -778,3 +778,34 @@ def test_who_has_no_key_is_refused_before_the_body_is_read(service):
     answers = []
     create_app(service)(environ, lambda status, _headers: answers.append(status))
     assert answers == ["401 UNAUTHORIZED"] or answers[0].startswith("401")
+
+
+def test_a_name_given_twice_in_a_report_is_refused(client):
+    response = client.post(
+        REFRESH,
+        data='{"rejected": "one", "rejected": "other"}',
+        headers=bearer(KEEPER_KEY) | {"Content-Type": "application/json"},
+    )
+    assert_error(response, 400, "duplicate_parameter")
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "client_name", "reason"),
+    [
+        ({}, TOKEN, "", "no key"),
+        (bearer("w" * 40), TOKEN, "", "unknown key"),
+        (bearer(READER_KEY), TICKET, "reader", "scope"),
+        (bearer(SHOP_KEY), TOKEN.replace("shop", "news"), "shop-only", "account"),
+        (bearer(FAR_KEY), TOKEN, "far", "address"),
+    ],
+)
+def test_the_log_says_who_was_turned_away_and_why(client, caplog, headers, path, client_name, reason):
+    caplog.set_level("WARNING", logger="wxsign.api")
+    assert client.get(path, headers=headers).status_code in {401, 403}
+    (line,) = [record.fields for record in caplog.records if record.msg == "wxsign.denied"]
+    assert (line["client"], line["reason"], line["remote_addr"]) == (client_name, reason, "127.0.0.1")
+    assert not any(str(value) and str(value) in str(line) for value in headers.values())
+
+
+def test_no_answer_shows_its_body_in_its_repr():
+    assert "secret-token" not in repr(answers.Answer(200, [], b"secret-token"))

@@ -531,12 +531,21 @@ def test_dev_ends_cleanly_when_it_is_told_to(tmp_path, number):
     ]
     with running(command, lambda: b"Ctrl-C" in log.read_bytes(), log=log) as process:
         assert ask(port, "/healthz").status == 200
+        for nonsense in (
+            b"GARBAGE\r\n\r\n",
+            b"GET /\x1b[31mred\x1b[0m HTTP/1.1\r\nConnection: close\r\n\r\n",
+        ):
+            with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+                connection.sendall(nonsense)
+                while connection.recv(4096):
+                    pass
         process.send_signal(number)
         assert process.wait(10) == 0
     said = log.read_text()
     assert "Stopped." in said
     assert "GET /healthz 200" in said
     assert "Traceback" not in said
+    assert "\x1b" not in said
 
 
 def test_sandbox_runs_the_simulated_wechat_alone(monkeypatch):

@@ -45,9 +45,9 @@ class AccountRegistry:
         """Return the account that signs a page: the wanted one, else the only one that lists the host, else `default`.
 
         Raises:
+            HostNotAllowed: no account lists the page's host, whatever was wanted; or the account may not sign for it.
             UnknownAccount: `wanted` names none.
             AccountRequired: nothing was wanted and none, or several, come into question.
-            HostNotAllowed: the account may not sign for the page's host.
         """
         asked = (page.scheme, page.host, page.port, wanted)
         account = self._decided.get(asked)
@@ -59,25 +59,34 @@ class AccountRegistry:
         return account
 
     def _decide(self, page: PageUrl, wanted: str | None) -> OfficialAccount:
+        if wanted and not self._claiming(page):
+            # A page of nobody's shall not learn which accounts there are.
+            raise _not_allowed(page, self._accounts)
         account = self.get(wanted) if wanted else self._by_page(page)
         if account.may_sign(page):
             return account
-        if not account.allowed_hosts:
-            raise HostNotAllowed(None)
-        below = (str(rule) for rule in account.allowed_hosts if rule.subdomains and rule.host == page.host)
-        raise HostNotAllowed(
-            page.host if page.port == DEFAULT_PORTS[page.scheme] else f"{page.host}:{page.port}",
-            next(below, ""),
-        )
+        raise _not_allowed(page, (account,))
 
     def _by_page(self, page: PageUrl) -> OfficialAccount:
-        candidates = [*self._by_host.get(page.host, ()), *self._by_pattern]
-        claiming = {account.name: account for account in candidates if account.may_sign(page)}
-        choice = tuple(claiming.values()) or self._accounts
+        choice = self._claiming(page) or self._accounts
         for account in choice:
             if len(choice) == 1 or account.name == DEFAULT_ACCOUNT:
                 return account
         raise AccountRequired
+
+    def _claiming(self, page: PageUrl) -> tuple[OfficialAccount, ...]:
+        """The accounts that list the page's host."""
+        candidates = [*self._by_host.get(page.host, ()), *self._by_pattern]
+        return tuple({account.name: account for account in candidates if account.may_sign(page)}.values())
+
+
+def _not_allowed(page: PageUrl, accounts: Iterable[OfficialAccount]) -> HostNotAllowed:
+    rules = [rule for account in accounts for rule in account.allowed_hosts]
+    if not rules:
+        return HostNotAllowed(None)
+    below = (str(rule) for rule in rules if rule.subdomains and rule.host == page.host)
+    host = page.host if page.port == DEFAULT_PORTS[page.scheme] else f"{page.host}:{page.port}"
+    return HostNotAllowed(host, next(below, ""))
 
 
 def _index(

@@ -8,7 +8,7 @@ then; a write that fails is left to the Watcher, which puts back what the store 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from wxsign.broker.events import Intent, Outcome, RefreshEvent
@@ -72,7 +72,7 @@ class Try:
     seat: Seat
     store: CredentialStore
     intent: Intent
-    refused: str
+    refused: str = field(repr=False)
     client: str
 
 

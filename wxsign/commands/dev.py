@@ -19,6 +19,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from wxsign import sandbox
 from wxsign.accounts import LOOPBACK, ApiClient, HostRule, OfficialAccount, sha256_of_key
 from wxsign.errors import ConfigError, Problem, Text
+from wxsign.logs import printable
 from wxsign.service import WxSign
 from wxsign.settings import Settings
 from wxsign.web import DevMode, create_app
@@ -167,8 +168,9 @@ class _Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Write one line for people: the path, never the query."""
         del size
-        path = self.path.partition("?")[0]
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {self.command} {path} {code}\n")
+        # What is no HTTP has neither.
+        method, path = self.command or "-", getattr(self, "path", "-").partition("?")[0]
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {printable(method)} {printable(path)} {code}\n")
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's signature
         """Write nothing else: request lines may carry codes and keys."""

@@ -53,6 +53,9 @@ class Answer(NamedTuple):
     headers: Headers
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status}, bytes={len(self.body)})"
+
     @property
     def status_line(self) -> str:
         """The status as WSGI wants it: `200 OK`."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from wxsign.errors import BadRequest, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import WSGIEnvironment
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES: Final = 64 * 1024
 JSON: Final = "application/json"
@@ -105,6 +107,24 @@ def json_pairs(body: bytes, hint: Text) -> list[tuple[str, object]]:
             "json_not_object", Text("The body is not a JSON object.", "请求体不是 JSON 对象。"), hint
         )
     return pairs
+
+
+def unique(fields: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return parameters by name. Raises BadRequest where one is given twice: which of them is meant nobody can tell."""
+    given: dict[str, T] = {}
+    for name, value in fields:
+        if name in given:
+            shown = ascii(name[:64])[1:-1]
+            raise BadRequest(
+                "duplicate_parameter",
+                Text(f"`{shown}` is given more than once.", f"参数 `{shown}` 出现了不止一次。"),
+                Text(
+                    "Send it once; an `&` inside the URL is written %26.",
+                    "只发送一次；URL 中的 `&` 要写成 %26。",
+                ),
+            )
+        given[name] = value
+    return given
 
 
 def text_of(name: str, value: object, hint: Text) -> str:

@@ -25,7 +25,7 @@ from wxsign.http.answers import (
     json_text,
     unexpected,
 )
-from wxsign.http.calls import FORM, JSON, Call, call_of, json_pairs, text_of
+from wxsign.http.calls import FORM, JSON, Call, call_of, json_pairs, text_of, unique
 from wxsign.signing import parse_page_url, query_warning
 
 if TYPE_CHECKING:
@@ -145,24 +145,8 @@ def _wanted(call: Call) -> _Wanted:
             form = f"{form}&{body.decode('latin-1')}"
         else:
             raise UnsupportedMediaTypeError
-    given = _unique([*_form_fields(form), *fields])
+    given = unique([*_form_fields(form), *fields])
     return _Wanted(given.get("url", ""), given.get("account") or None, query_warning(form))
-
-
-def _unique(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in fields:
-        if name in given:
-            raise BadRequest(
-                "duplicate_parameter",
-                Text(f"`{name}` is given more than once.", f"参数 `{name}` 出现了不止一次。"),
-                Text(
-                    "Send it once; an `&` inside the URL is written %26.",
-                    "只发送一次；URL 中的 `&` 要写成 %26。",
-                ),
-            )
-        given[name] = value
-    return given
 
 
 def _form_fields(form: str) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from wxsign.http.answers import (
     json_answer,
     unexpected,
 )
-from wxsign.http.calls import JSON, json_pairs, text_of
+from wxsign.http.calls import JSON, json_pairs, text_of, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -94,11 +94,10 @@ def answer_protected(
     service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = ""
 ) -> Answer:
     """Return the answer to a request of the protected API. Raises nothing: every failure is an answer."""
-    keyed = False
+    client = None
     try:
         _check_method(operation, call)
         client = gate.client(call.authorization)
-        keyed = True
         asked = _admitted(service, client, operation, call, wanted)
         payload = operation.answer(asked)
         fields = {
@@ -111,8 +110,27 @@ def answer_protected(
         return json_answer(200, payload, call.request_id)
     except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an answer in our shape
         refusal = unexpected(error, call.request_id)
+        _note_denial(refusal, client, operation, call)
         challenge = (CHALLENGE,) if isinstance(refusal, Unauthorized) else ()
-        return error_answer(refusal, call.request_id, call.language, *challenge, keyed=keyed)
+        return error_answer(refusal, call.request_id, call.language, *challenge, keyed=client is not None)
+
+
+def _note_denial(refusal: WxSignError, client: ApiClient | None, operation: Operation, call: Call) -> None:
+    """Say who was turned away and why: an owner looks for a forgotten system, or for somebody who tries keys."""
+    if isinstance(refusal, Forbidden):
+        reason: str = refusal.reason
+    elif isinstance(refusal, Unauthorized):
+        reason = "unknown key" if call.authorization else "no key"
+    else:
+        return
+    fields = {
+        "client": client.name if client else "",
+        "remote_addr": call.remote_addr,
+        "reason": reason,
+        "path": operation.path,
+        "request_id": call.request_id,
+    }
+    logger.warning("wxsign.denied", extra={"fields": fields})
 
 
 def _check_method(operation: Operation, call: Call) -> None:
@@ -218,7 +236,7 @@ def _rejected(call: Call) -> str:
         raise BodyTooLargeError
     if body and call.media_type != JSON:
         raise UnsupportedMediaTypeError
-    given = dict(json_pairs(body, _REJECTED_HINT)) if body else {}
+    given = unique(json_pairs(body, _REJECTED_HINT)) if body else {}
     rejected = text_of("rejected", given.get("rejected", ""), _REJECTED_HINT)
     if not rejected:
         message = Text("The rejected token is missing.", "缺少被拒绝的 token。")
