@@ -17,7 +17,6 @@ from fleet import (
     one_account,
     percentile,
     signed_with,
-    volley,
     wechat,
 )
 
@@ -184,7 +183,12 @@ def percentile_of(service):
     return percentile(load.shots, 0.99)
 
 
-def test_an_account_that_hangs_from_its_first_call_keeps_nobody_waiting_once_that_is_known(here):
+# A second, and what a busy machine adds to it.
+PATIENCE_SECONDS = 1.2
+
+
+@pytest.mark.timing
+def test_an_account_that_hangs_from_its_first_call_keeps_nobody_else_waiting(here):
     sound, cold = ("sound", "hanging")
     accounts = {name: ACCOUNTS[name] for name in (sound, cold)}
     with (
@@ -193,15 +197,21 @@ def test_an_account_that_hangs_from_its_first_call_keeps_nobody_waiting_once_tha
     ):
         eventually(lambda: service.ask(jsconfig_path(page_of(sound))).status == 200)
         sandbox.fault("*", "hang", appid=accounts[cold])
-        with Load(service.socket, clients=2, path=jsconfig_path(page_of(sound))) as load:
-            # More than there are threads: until the first call is over, 4 s later, they keep all of them.
-            first = volley(service.socket, 100, jsconfig_path(page_of(cold)))
-            known_at = time.time()
-            later = volley(service.socket, 100, jsconfig_path(page_of(cold)))
-            time.sleep(5)
-        assert {shot.status for shot in first} == {503}
-        assert max(shot.seconds for shot in first) < 8
-        assert max(shot.seconds for shot in later) < 2
-        assert load.failed == []
-        assert max(shot.seconds for shot in load.shots) < 8
-        assert max(shot.seconds for shot in load.shots if shot.at > known_at) < 2
+        with (
+            Load(service.socket, clients=2, path=jsconfig_path(page_of(sound))) as innocent,
+            Load(service.socket, clients=1, path="/healthz") as probe,
+            Load(
+                service.socket, clients=40, pause_seconds=1.0, path=jsconfig_path(page_of(cold))
+            ) as visitors,
+        ):
+            time.sleep(14)
+        assert innocent.failed == []
+        assert probe.failed == []
+        for load in (innocent, probe):
+            assert percentile(load.shots, 0.999) < PATIENCE_SECONDS
+        assert {shot.status for shot in visitors.shots} == {503}
+        # Known after the first call, of 4 s: from then on who waits for a second call does so with what was kept for that.
+        known_at = min(shot.at for shot in visitors.shots) + 5
+        later = [shot for shot in visitors.shots if shot.at > known_at]
+        assert len(later) > 100
+        assert sum(shot.seconds > PATIENCE_SECONDS for shot in later) / len(later) < 0.1
