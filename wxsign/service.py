@@ -18,6 +18,7 @@ from wxsign.settings import AlertSettings, Settings, load_settings
 from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign
 from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
 from wxsign.stores import CredentialStore, MachineStore, open_store
+from wxsign.stores.sessions import Sessions
 from wxsign.wechat import WeChatClient
 from wxsign.wechat.upstream import WeChatUpstream
 
@@ -80,7 +81,9 @@ class WxSign:
         self.threads = threads
         self.config_rejected = False
         self.metrics: Metrics | None = None
-        self._upstream = WeChatUpstream(client or WeChatClient(settings.api_base), self.registry)
+        self.client = client or WeChatClient(settings.api_base)
+        self.sessions = Sessions(lambda work: self.broker.link.call(work))  # noqa: PLW0108 - there is no broker yet
+        self._upstream = WeChatUpstream(self.client, self.registry)
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time

@@ -89,6 +89,7 @@ class TicketAnswer:
 class CredentialState:
     """One credential as an operator may see it: no value. Times are seconds from now, None where nothing is held.
 
+    `usable_seconds` is how long it may be served here; `expires_in_seconds` what a client is told, who cannot look again so soon.
     `confirmed_at` and `failing_since` are seconds since the epoch: WeChat's last good answer, and the first bad one since.
     """
 
@@ -98,6 +99,7 @@ class CredentialState:
     refresh_in_seconds: int | None = None
     version: int | None = None
     error: WxSignError | None = None
+    usable_seconds: int | None = None
     confirmed_at: float | None = None
     failing_since: float | None = None
 
@@ -389,6 +391,7 @@ class Overview:
             refresh_in_seconds=max(0, int(sort_of(key).due_at(held.credential) - now)),
             version=held.credential.version,
             error=error,
+            usable_seconds=int(held.usable_until - self._broker.boot_now()),
             confirmed_at=held.credential.started_at or None,
             failing_since=since,
         )

@@ -154,7 +154,7 @@ def _account_lines(state: AccountState, found: Status) -> Iterator[str]:
 
 
 def _credential_line(state: CredentialState, now: float) -> str:
-    left = _span(state.expires_in_seconds or 0)
+    left = _span(state.usable_seconds or 0)
     told = [Text(f"usable, {left} left", f"可用，剩余 {left}") if state.usable else Text("none", "无")]
     if state.confirmed_at is not None:
         ago = _span(now - state.confirmed_at)
@@ -232,7 +232,7 @@ def _credential(state: CredentialState) -> dict[str, Any]:
     return {
         "kind": state.kind,
         "usable": state.usable,
-        "expires_in": state.expires_in_seconds,
+        "usable_for": state.usable_seconds,
         "last_success": state.confirmed_at and int(state.confirmed_at),
         "error": state.error and state.error.code,
         "failing_since": state.failing_since and int(state.failing_since),

@@ -85,17 +85,17 @@ def index() -> Response:
     """Serve the start page."""
     service = the_service()
     service.start()
-    return _page("index.html", ready_state=service.readiness().state, has_demo=True)
+    return rendered("index.html", ready_state=service.readiness().state, has_demo=True)
 
 
 def demo() -> Response:
     """Serve the demo page; `?account=` chooses one where several are configured."""
     dev = dev_mode()
-    mount = _mount()
-    phone_url = _phone_url(f"{mount}/demo")
-    return _page(
+    prefix = mount()
+    phone_url = _phone_url(f"{prefix}/demo")
+    return rendered(
         "demo.html",
-        jsconfig_url=f"{mount}{JSCONFIG_PATH}",
+        jsconfig_url=f"{prefix}{JSCONFIG_PATH}",
         account=_known_account(request.args.get("account", "")),
         bridge_src=dev.bridge_src if dev else None,
         page_url=phone_url,
@@ -103,11 +103,12 @@ def demo() -> Response:
     )
 
 
-def _page(template: str, **context: object) -> Response:
+def rendered(template: str, **context: object) -> Response:
+    """A page in the visitor's language, that nobody may store."""
     language = language_of(request.headers.get("Accept-Language", ""))
     base = the_service().settings.api_base
     notice = None if base == DEFAULT_API_BASE else urlsplit(base).netloc
-    common = {"lang": language, "version": __version__, "api_base_notice": notice, "mount": _mount()}
+    common = {"lang": language, "version": __version__, "api_base_notice": notice, "mount": mount()}
     response = Response(render_template(template, **common, **context))
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept-Language"
@@ -115,7 +116,7 @@ def _page(template: str, **context: object) -> Response:
     return response
 
 
-def _mount() -> str:
+def mount() -> str:
     """The path prefix under which browsers see us: the server's, or that of the public URL where a proxy strips it."""
     return request.script_root or urlsplit(the_service().settings.public_url or "").path
 
@@ -137,10 +138,10 @@ def _phone_url(path: str) -> str | None:
     if dev and dev.origin:
         return dev.origin + path
     url = f"{request.scheme}://{request.host}{path}"
-    return url if _is_our_page(url) else None
+    return url if _is_ourrendered(url) else None
 
 
-def _is_our_page(url: str) -> bool:
+def _is_ourrendered(url: str) -> bool:
     try:
         page = parse_page_url(url)
     except InvalidUrl:
