@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -70,8 +71,14 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Site]:
+    with site_in(tmp_path, require_program) as found:
+        yield found
+
+
+@contextmanager
+def site_in(tmp_path: Path, require_program: Callable[[str], str], *, hot: bool = False) -> Iterator[Site]:
     port, socket = free_port(), tmp_path / "wxsign.sock"
-    nginx = nginx_command(require_program("nginx"), tmp_path, port)
+    nginx = nginx_command(require_program("nginx"), tmp_path, port, hot=hot)
     with sandbox(tmp_path) as api_base:
         environ = {**service_environ(api_base, tmp_path), "WXSIGN_TRUSTED_PROXIES": "1"}
         service = gunicorn("--bind", f"unix:{socket}", "wxsign.wsgi:app")
@@ -156,3 +163,55 @@ def test_no_log_shows_a_query_a_secret_a_token_or_a_ticket(site):
     values = set(re.findall(r"[A-Za-z0-9_-]{60,}", stored))
     assert values
     assert not {value for value in values if value in logs}
+
+
+# The micro-cache of hot pages.
+
+
+@pytest.fixture
+def hot_site(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Site]:
+    with site_in(tmp_path, require_program, hot=True) as found:
+        yield found
+
+
+def test_all_who_ask_for_a_hot_page_get_one_signature_for_five_seconds(hot_site):
+    first, second = (hot_site.ask().json["signature"] for _ in range(2))
+    assert first != second, "what is asked for once is not kept"
+    with ThreadPoolExecutor(20) as callers:
+        replies = list(callers.map(lambda _: hot_site.ask(), range(100)))
+    assert {reply.json["signature"] for reply in replies} == {second}
+    assert all(hot_site.verifies(reply) for reply in replies[::25])
+    assert len({reply.headers["x-request-id"] for reply in replies}) == len(replies)
+    assert {reply.headers["cache-control"] for reply in replies} == {"no-store"}
+    wait_until(lambda: hot_site.ask().json["signature"] != second)
+
+
+def test_no_other_page_origin_or_language_gets_it_and_no_refusal_is_kept(hot_site):
+    known = [hot_site.ask() for _ in range(3)]
+    assert known[1].json["signature"] == known[2].json["signature"]
+    kept = known[2].json["signature"]
+    for path, headers in (
+        (SIGN + "%26c%3D1", {}),
+        (SIGN, {"Origin": "https://m.example.com"}),
+        (SIGN, {"Origin": "https://evil.test"}),
+        (SIGN, {"Accept-Language": "zh"}),
+        (SIGN, {"Host": "other.example.com"}),
+        (SIGN + "&account=default", {}),
+    ):
+        assert hot_site.ask(path, headers=headers).json["signature"] != kept, (path, headers)
+    assert "access-control-allow-origin" not in hot_site.ask(headers={"Origin": "https://evil.test"}).headers
+    refused = "/jsconfig?url=https%3A%2F%2Fevil.test%2F"
+    ids = {hot_site.ask(refused).json["error"]["request_id"] for _ in range(4)}
+    assert len(ids) == 4
+    body = json.dumps({"url": PAGE}).encode()
+    posted = {
+        hot_site.ask(
+            "/jsconfig", method="POST", body=body, headers={"Content-Type": "application/json"}
+        ).json["signature"]
+        for _ in range(4)
+    }
+    assert len(posted) == 4
+
+
+def test_without_the_option_every_answer_is_a_signature_of_its_own(site):
+    assert len({site.ask().json["signature"] for _ in range(5)}) == 5

@@ -57,17 +57,20 @@ http {{
 """
 
 
-def nginx_command(nginx: str, here: Path, port: int) -> list[str]:
+def nginx_command(nginx: str, here: Path, port: int, *, hot: bool = False) -> list[str]:
     """Write deploy/nginx.conf with the paths and the port of a test, and return the command that reads it."""
     site = (DEPLOY / "nginx.conf").read_text()
     for there, ours in (
         ("/run/wxsign/wxsign.sock", f"{here}/wxsign.sock"),
-        ("/var/cache/nginx-wxsign", f"{here}/cache"),
+        ("/var/cache/nginx-wxsign-hot", f"{here}/hot"),
+        ("/var/cache/nginx-wxsign ", f"{here}/cache "),
         ("/var/log/nginx", f"{here}/logs"),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
     ):
         assert there in site
         site = site.replace(there, ours)
+    if hot:
+        site = site.replace("$wxsign_micro_cache off;", "$wxsign_micro_cache wxsign_hot;")
     (here / "logs").mkdir()
     (here / "wxsign.conf").write_text(site)
     # As root nginx would hand over to www-data, which cannot enter a test's folder.
@@ -159,6 +162,7 @@ def test_an_8_kb_address_passes_and_a_longer_one_is_answered_414(front):
     [
         "/readyz",
         "/metrics",
+        "/console",
         "/status",
         "/api/v1/accounts",
         "//api/v1/accounts",
