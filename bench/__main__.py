@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import click
 
+from bench import in_process
 from bench.load import CLIENT_PROCESSES, CONNECTIONS_A_PROCESS, read_answer, request_to, run_load
 from bench.servers import Server, sandbox, server, service_environ
 
@@ -79,6 +80,9 @@ def report(rounds: list[dict[str, Sample]]) -> None:
 )
 def main(rounds: int, requests: int) -> None:
     """Start everything, warm it up, measure in rounds, and print."""
+    click.echo(
+        f"in process CPU {in_process.microseconds(_PAGE, _PATH.partition('?')[2]):.1f} us/answer, no server around it"
+    )
     with ExitStack() as stack:
         api_base = stack.enter_context(sandbox())
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -19,6 +19,8 @@ def test_the_bench_prints_the_cost_of_a_signature_beside_both_yardsticks():
     command = [sys.executable, "-m", "bench", "--rounds", "2", "--requests", "400"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    inside = re.search(r"^in process +CPU +([\d.]+) us/answer", done.stdout, re.MULTILINE)
+    assert 0 < float(inside[1]) < 500
     for name in ("wxsign", "bare", "flask view"):
         cpu, rate = re.search(
             rf"^{name} +CPU +(\d+) .+us/request +(\d+) .+requests/s$", done.stdout, re.MULTILINE
