@@ -19,19 +19,23 @@ from hypothesis import strategies as st
 from wxsign.errors import InvalidUrl
 from wxsign.signing import (
     CUT_AT_AMPERSAND,
+    IGNORED_PARAMETER,
     JS_API_LIST,
     MAX_URL_CHARACTERS,
+    NOT_ENCODED,
     OPEN_TAG_LIST,
+    Landing,
     PageUrl,
     canonical_url,
     nested_pages,
     parse_host,
     parse_page_url,
-    query_warning,
+    query_warnings,
     sign,
     signature,
     string_to_sign,
 )
+from wxsign.signing.browser import browser_address, no_browser_address
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors" / "official.json").read_text(encoding="utf-8"))
@@ -359,7 +363,7 @@ def test_an_ordinary_url_is_not_suspected_of_being_cut(sent):
     ],
 )
 def test_a_query_whose_url_was_not_encoded_shows_that_it_was_cut(query):
-    assert query_warning(query) is CUT_AT_AMPERSAND
+    assert query_warnings(query) == (CUT_AT_AMPERSAND,)
 
 
 @pytest.mark.parametrize(
@@ -378,13 +382,91 @@ def test_a_query_whose_url_was_not_encoded_shows_that_it_was_cut(query):
     ],
 )
 def test_a_query_that_may_be_whole_is_not_suspected(query):
-    assert query_warning(query) is None
+    assert query_warnings(query) == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "url=https://m.example.com/?name=%E4%B8%AD",
+        "url=https://m.example.com/a%20b",
+        "url=https://m.example.com/?next=https%3A%2F%2Fx.example.com",
+    ],
+)
+def test_a_url_whose_own_escapes_were_sent_bare_was_changed_by_decoding(query):
+    assert query_warnings(query) == (NOT_ENCODED,)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        # What encodeURI, and clients that leave `:` and `/` alone, make of a browser's address.
+        "url=https://m.example.com/?name=%25E4%25B8%25AD%26b%3D1",
+        "url=https%3A%2F%2Fm.example.com%2F%3Fname%3D%25E4",
+        "url=https://m.example.com/?a%3Db%2Bc%23",
+    ],
+)
+def test_a_url_that_a_sparing_encoder_encoded_is_whole(query):
+    assert query_warnings(query) == ()
+
+
+@pytest.mark.parametrize(
+    ("sent", "address"),
+    [
+        ("https://m.example.com/活动?名=值", "https://m.example.com/%E6%B4%BB%E5%8A%A8?%E5%90%8D=%E5%80%BC"),
+        ("https://M.Example.com/", "https://m.example.com/"),
+        ("https://m.example.com:443/a", "https://m.example.com/a"),
+        ("http://m.example.com:80/a", "http://m.example.com/a"),
+        ("https://m.example.com/a/../b/./c/..", "https://m.example.com/b/"),
+        ("https://m.example.com/%2e%2e/b/.", "https://m.example.com/b/"),
+        ("https://m.example.com?a=1", "https://m.example.com/?a=1"),
+        ("https://m.example.com", "https://m.example.com/"),
+        ('https://m.example.com/?a="1"<', "https://m.example.com/?a=%221%22%3C"),
+        ("https://m.example.com/{id}", "https://m.example.com/%7Bid%7D"),
+        ("https://m.example.com/\\a", "https://m.example.com//a"),
+    ],
+)
+def test_what_no_location_href_can_be_is_told_with_what_it_would_be(sent, address):
+    assert codes(sent) == ["not_a_browser_address"]
+    (warning,) = parse_page_url(sent).warnings
+    assert f"`{address}`" in warning.message.en
+    assert codes(address) == []
+
+
+@given(st.text(st.sampled_from("abZ09-._~!$&()*+,;=:@%/?"), max_size=40))
+def test_the_browser_s_form_of_an_address_is_its_own(path):
+    address = browser_address(f"https://m.example.com/{path}")
+    assert browser_address(address) == address
+    assert no_browser_address(address) is None
+
+
+def test_text_that_was_encoded_twice_is_warned_of_and_an_address_inside_a_query_is_not():
+    assert codes("https://m.example.com/?a=%25E4%25B8%25AD") == ["encoded_again"]
+    assert codes("https://m.example.com/?to=https%253A%252F%252Fx.example.com") == []
+    assert codes("https://m.example.com/?a=%25E4%25B8") == []
+
+
+@pytest.mark.parametrize("query", ["url=x&noncestr=a", "nonceStr=a", "timestamp=1700000000&url=x"])
+def test_a_nonce_or_timestamp_of_the_caller_s_is_passed_over_with_a_word(query):
+    assert IGNORED_PARAMETER in query_warnings(query)
+
+
+def test_the_landing_url_is_signed_with_the_same_nonce_and_timestamp():
+    landing = parse_page_url("https://m.example.com/first?code=1#x")
+    page = parse_page_url("https://m.example.com/second")
+    config = sign(TICKET, app_id="wx0", page=page, noncestr=NONCESTR, timestamp=TIMESTAMP, landing=landing)
+    alone = sign(TICKET, app_id="wx0", page=landing, noncestr=NONCESTR, timestamp=TIMESTAMP)
+    assert config.landing == Landing("https://m.example.com/first?code=1", alone.signature)
+    assert config.as_dict()["landing"] == {"url": landing.url, "signature": alone.signature}
+    same = sign(TICKET, app_id="wx0", page=page, noncestr=NONCESTR, timestamp=TIMESTAMP, landing=page)
+    assert same.landing is None
+    assert "landing" not in same.as_dict()
 
 
 def test_the_other_scheme_is_warned_of_only_where_the_sites_own_is_known():
     assert codes("http://m.example.com/", site_scheme="https") == ["other_scheme"]
     assert codes("https://m.example.com/#x", site_scheme="http") == ["fragment", "other_scheme"]
-    assert codes("HTTPS://m.example.com/", site_scheme="https") == []
+    assert codes("HTTPS://m.example.com/", site_scheme="https") == ["not_a_browser_address"]
     assert codes("http://m.example.com/") == []
 
 

@@ -41,6 +41,15 @@ def _this_machine() -> Surroundings:
     return Surroundings(machine=name, machine_store=MachineStore(name))
 
 
+def _signable(service: WxSign, url: str, account: str | None) -> tuple[PageUrl, OfficialAccount]:
+    """The page at `url` and the account that may sign it. Raises `RequestError`."""
+    page = parse_page_url(url, site_scheme=service.site_scheme)
+    chosen = service.registry.for_page(page, account)
+    if "&url=" in page.url:
+        page = _judged_by_inner_pages(page, chosen, refuse=service.settings.nested_urls == "refuse")
+    return page, chosen
+
+
 def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: bool) -> PageUrl:
     """The page with a warning, where an address inside its own is one that the account may not sign.
 
@@ -89,7 +98,7 @@ class WxSign:
         self._clock = surroundings.wall_clock if surroundings else time.time
         self._make_noncestr = make_noncestr
         self._make_alerts = make_alerts
-        self._site_scheme = (settings.public_url or "").partition(":")[0] or None
+        self.site_scheme = (settings.public_url or "").partition(":")[0] or None
         self._tickets = _keys_of(settings, CredentialKind.JSAPI_TICKET)
         self._tokens = _keys_of(settings, CredentialKind.ACCESS_TOKEN)
         # Of each account; the last is what it is for: one without hosts to sign for needs no ticket.
@@ -131,15 +140,14 @@ class WxSign:
 
     # ------------------------------------------------------------------------------- what is asked for
 
-    def jsconfig(self, url: str, account: str | None = None) -> JSConfig:
+    def jsconfig(self, url: str, account: str | None = None, landing_url: str | None = None) -> JSConfig:
         """What `wx.config` needs on the page at `url`; `account` is a name or AppID, by default chosen by the host.
 
-        Raises `RequestError` where the page cannot be signed, `CredentialUnavailable` while there is no usable ticket.
+        `landing_url` is the URL that the page was opened at: it is signed too, with the same nonce and timestamp. Raises
+        `RequestError` where one of them cannot be signed, `CredentialUnavailable` while there is no usable ticket.
         """
-        page = parse_page_url(url, site_scheme=self._site_scheme)
-        chosen = self.registry.for_page(page, account)
-        if "&url=" in page.url:
-            page = _judged_by_inner_pages(page, chosen, refuse=self.settings.nested_urls == "refuse")
+        page, chosen = _signable(self, url, account)
+        landing = _signable(self, landing_url, chosen.name)[0] if landing_url and landing_url != url else None
         try:
             held = self.broker.get(self._tickets[chosen.name])
         except CredentialUnavailable:
@@ -152,6 +160,7 @@ class WxSign:
             held.value,
             app_id=chosen.app_id,
             page=page,
+            landing=landing,
             noncestr=self._make_noncestr(),
             timestamp=int(self._clock()),
             js_api_list=chosen.js_api_list,

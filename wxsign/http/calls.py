@@ -36,6 +36,7 @@ class Call(NamedTuple):
     content_type: str
     read: Callable[[], bytes | None]
     origin: str
+    requested_headers: str
     accept_language: str
     authorization: str
     remote_addr: str
@@ -65,6 +66,7 @@ def call_of(environ: WSGIEnvironment, read: Callable[[], bytes | None] | None = 
         get("CONTENT_TYPE", ""),
         read or (lambda: read_body(environ) if method == "POST" else b""),
         get("HTTP_ORIGIN", ""),
+        get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""),
         get("HTTP_ACCEPT_LANGUAGE", ""),
         get("HTTP_AUTHORIZATION", ""),
         get("REMOTE_ADDR") or "",

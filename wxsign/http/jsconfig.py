@@ -17,6 +17,7 @@ from wxsign.http.answers import (
     VARY_ORIGIN,
     Answer,
     BodyTooLargeError,
+    Headers,
     MethodNotAllowedError,
     UnsupportedMediaTypeError,
     encoded_answer,
@@ -26,7 +27,7 @@ from wxsign.http.answers import (
     unexpected,
 )
 from wxsign.http.calls import FORM, JSON, Call, call_of, json_pairs, text_of, unique
-from wxsign.signing import parse_page_url, query_warning
+from wxsign.signing import ignored_parameters, parse_page_url, query_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,16 +40,17 @@ if TYPE_CHECKING:
 JSCONFIG_PATH: Final = "/jsconfig"
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 
-_NAMES: Final = ("url", "account")
+_NAMES: Final = ("url", "account", "landing_url")
 # Those of nearly every page's URL. None of these characters can become part of another escape, so the order is free.
 _COMMON_ESCAPES: Final = (("%3A", ":"), ("%2F", "/"), ("%3F", "?"), ("%3D", "="), ("%26", "&"))
 _PREFLIGHT: Final = (
     ("Access-Control-Allow-Methods", "GET, POST"),
-    ("Access-Control-Allow-Headers", "Content-Type"),
     ("Access-Control-Max-Age", "600"),
 )
 
 
+_WITH_COOKIES: Final = ("Access-Control-Allow-Credentials", "true")
+_HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9-]+(?:, ?[A-Za-z0-9-]+){0,49}")
 _ORIGIN: Final = re.compile(r"https?://[^/?#%\\\s]+")
 _JSON_HINT: Final = Text('Send `{"url": "https://…"}`.', '请发送 `{"url": "https://…"}`。')
 
@@ -56,7 +58,8 @@ _JSON_HINT: Final = Text('Send `{"url": "https://…"}`.', '请发送 `{"url": "
 class _Wanted(NamedTuple):
     url: str
     account: str | None
-    warning: SigningWarning | None
+    landing_url: str | None
+    warnings: tuple[SigningWarning, ...]
 
 
 def answer_jsconfig(service: WxSign, call: Call) -> Answer:
@@ -67,19 +70,20 @@ def answer_jsconfig(service: WxSign, call: Call) -> Answer:
         refusal = unexpected(error, call.request_id)
         if service.metrics is not None and not isinstance(refusal, CredentialUnavailable):
             service.metrics.note(("", refusal.code))
-        return error_answer(refusal, call.request_id, call.language, *ANY_ORIGIN)
+        return error_answer(
+            refusal, call.request_id, call.language, *(_readable(service, call) or ANY_ORIGIN)
+        )
 
 
 def _signed(service: WxSign, call: Call) -> Answer:
     if call.method not in METHODS:
         raise MethodNotAllowedError(METHODS)
     wanted = _wanted(call)
-    config = service.jsconfig(wanted.url, wanted.account)
+    config = service.jsconfig(wanted.url, wanted.account, wanted.landing_url)
     account = service.registry.get(config.app_id)
-    text = _text(config, wanted.warning, call)
+    text = _text(config, wanted.warnings, call)
     if call.origin and (_is_of(config.url, call.origin) or _may_read(account, call.origin)):
-        allowed = ("Access-Control-Allow-Origin", call.origin)
-        return encoded_answer(200, text, call.request_id, VARY_ORIGIN, allowed, EXPOSED)
+        return encoded_answer(200, text, call.request_id, *_readable_from(call.origin))
     return encoded_answer(200, text, call.request_id, VARY_ORIGIN)
 
 
@@ -89,10 +93,10 @@ def _is_of(url: str, origin: str) -> bool:
     return url.startswith(origin) and origin.count("/") == 2 and url[end : end + 1] in {"/", "?", ""}  # noqa: PLR2004 - https://
 
 
-def _text(config: JSConfig, warning: SigningWarning | None, call: Call) -> str:
-    if warning is not None and warning not in config.warnings:
-        config = config._replace(warnings=(*config.warnings, warning))
-    if config.warnings:
+def _text(config: JSConfig, warnings: tuple[SigningWarning, ...], call: Call) -> str:
+    if warnings:
+        config = config._replace(warnings=tuple(dict.fromkeys((*config.warnings, *warnings))))
+    if config.warnings or config.landing is not None:
         return json_text(config.as_dict(call.language))
     # What `json_text(config.as_dict())` gives; only the URL is anybody's, and may need an escape.
     return (
@@ -111,11 +115,27 @@ def _lists(js_api_list: tuple[str, ...], open_tag_list: tuple[str, ...]) -> str:
 def _preflight(service: WxSign, call: Call) -> Answer:
     """Answer the browser's question before a POST of JSON; which account will sign is not known yet."""
     headers = [VARY_ORIGIN, ("X-Request-Id", call.request_id), ("Cache-Control", "no-store")]
-    if any(_may_read(account, call.origin) for account in service.registry):
-        headers += [("Access-Control-Allow-Origin", call.origin), *_PREFLIGHT]
+    if readable := _readable(service, call):
+        headers += [*readable[1:], *_PREFLIGHT]
+        # An app's HTTP client adds headers of its own, tokens and traces; they are passed over, so they do no harm.
+        asked = call.requested_headers
+        headers.append(
+            ("Access-Control-Allow-Headers", asked if _HEADER_NAMES.fullmatch(asked) else "Content-Type")
+        )
     else:
         headers.append(("Allow", ", ".join(METHODS)))
     return Answer(204, headers, b"")
+
+
+def _readable(service: WxSign, call: Call) -> Headers:
+    """The headers by which pages of the call's origin may read the answer; none where no account signs for them."""
+    allowed = call.origin and any(_may_read(account, call.origin) for account in service.registry)
+    return _readable_from(call.origin) if allowed else []
+
+
+def _readable_from(origin: str) -> Headers:
+    """Also where the page's client sends cookies along, as some do everywhere: nothing here depends on one."""
+    return [VARY_ORIGIN, ("Access-Control-Allow-Origin", origin), _WITH_COOKIES, EXPOSED]
 
 
 def _may_read(account: OfficialAccount, origin: str) -> bool:
@@ -134,19 +154,24 @@ def _page_of(origin: str) -> PageUrl | None:
 
 
 def _wanted(call: Call) -> _Wanted:
-    form, fields = call.query, []
+    form, pairs = call.query, []
     if call.method == "POST":
         body = call.read()
         if body is None:
             raise BodyTooLargeError
         if call.media_type == JSON:
-            fields = _json_fields(body)
+            pairs = json_pairs(body, _JSON_HINT)
         elif call.media_type == FORM or not body:
             form = f"{form}&{body.decode('latin-1')}"
         else:
             raise UnsupportedMediaTypeError
-    given = unique([*_form_fields(form), *fields])
-    return _Wanted(given.get("url", ""), given.get("account") or None, query_warning(form))
+    given = unique([*_form_fields(form), *_json_fields(pairs)])
+    return _Wanted(
+        given.get("url", ""),
+        given.get("account") or None,
+        given.get("landing_url") or None,
+        tuple(dict.fromkeys((*query_warnings(form), *ignored_parameters([name for name, _ in pairs])))),
+    )
 
 
 def _form_fields(form: str) -> Iterator[tuple[str, str]]:
@@ -175,8 +200,7 @@ def _decoded(name: str, value: str) -> str:
         ) from None
 
 
-def _json_fields(body: bytes) -> list[tuple[str, str]]:
-    pairs = json_pairs(body, _JSON_HINT)
+def _json_fields(pairs: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
     return [
         (name, "" if value is None else text_of(name, value, _JSON_HINT))
         for name, value in pairs

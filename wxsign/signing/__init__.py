@@ -6,7 +6,7 @@ Pure: time and randomness are handed in.
 """
 
 from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
-from wxsign.signing.signature import JSConfig, sign, signature, string_to_sign
+from wxsign.signing.signature import JSConfig, Landing, sign, signature, string_to_sign
 from wxsign.signing.urls import (
     DEFAULT_PORTS,
     MAX_PORT,
@@ -19,39 +19,48 @@ from wxsign.signing.urls import (
 )
 from wxsign.signing.warnings import (
     CUT_AT_AMPERSAND,
+    ENCODED_AGAIN,
     ENCODED_TWICE,
     FRAGMENT,
     HTML_ENTITY,
+    IGNORED_PARAMETER,
     NESTED_URL,
+    NOT_ENCODED,
     OTHER_SCHEME,
     SPACE,
     UNDEFINED,
     SigningWarning,
-    query_warning,
+    ignored_parameters,
+    query_warnings,
 )
 
 __all__ = [
     "CUT_AT_AMPERSAND",
     "DEFAULT_PORTS",
+    "ENCODED_AGAIN",
     "ENCODED_TWICE",
     "FRAGMENT",
     "HTML_ENTITY",
+    "IGNORED_PARAMETER",
     "JS_API_LIST",
     "MAX_PORT",
     "MAX_URL_CHARACTERS",
     "NESTED_URL",
+    "NOT_ENCODED",
     "OPEN_TAG_LIST",
     "OTHER_SCHEME",
     "SPACE",
     "UNDEFINED",
     "JSConfig",
+    "Landing",
     "PageUrl",
     "SigningWarning",
     "canonical_url",
+    "ignored_parameters",
     "nested_pages",
     "parse_host",
     "parse_page_url",
-    "query_warning",
+    "query_warnings",
     "sign",
     "signature",
     "string_to_sign",

@@ -27,8 +27,22 @@ def signature(string1: str) -> str:
     return sha1(string1.encode(), usedforsecurity=False).hexdigest()
 
 
+class Landing(NamedTuple):
+    """The URL that a page was opened at, signed with the nonce and timestamp of its present one.
+
+    Pages in WeChat on iOS are compared with it, on Android with the present one (by consensus of those who tried, not by
+    Tencent's word).
+    """
+
+    url: str
+    signature: str
+
+
 class JSConfig(NamedTuple):
-    """What `wx.config` needs. `timestamp` is in seconds since 1970; nothing in here is secret."""
+    """What `wx.config` needs. `timestamp` is in seconds since 1970; nothing in here is secret.
+
+    `landing` is there where a landing URL was given that is another one than `url`.
+    """
 
     app_id: str
     timestamp: int
@@ -38,9 +52,10 @@ class JSConfig(NamedTuple):
     js_api_list: tuple[str, ...]
     open_tag_list: tuple[str, ...]
     warnings: tuple[SigningWarning, ...] = ()
+    landing: Landing | None = None
 
     def as_dict(self, language: str = "en") -> dict[str, object]:
-        """Return the JSON form, which `wx.config` takes as it is; `warnings` stands in it only if there are any."""
+        """Return the JSON form, which `wx.config` takes as it is; `landing` and `warnings` stand in it only if there are any."""
         answer: dict[str, object] = {
             "appId": self.app_id,
             "timestamp": self.timestamp,
@@ -50,6 +65,8 @@ class JSConfig(NamedTuple):
             "jsApiList": list(self.js_api_list),
             "openTagList": list(self.open_tag_list),
         }
+        if self.landing is not None:
+            answer["landing"] = self.landing._asdict()
         if self.warnings:
             answer["warnings"] = [warning.as_dict(language) for warning in self.warnings]
         return answer
@@ -62,6 +79,7 @@ def sign(  # noqa: PLR0913 - keyword-only, and each of them goes into the answer
     page: PageUrl,
     noncestr: str,
     timestamp: int,
+    landing: PageUrl | None = None,
     js_api_list: Sequence[str] = JS_API_LIST,
     open_tag_list: Sequence[str] = OPEN_TAG_LIST,
 ) -> JSConfig:
@@ -71,19 +89,25 @@ def sign(  # noqa: PLR0913 - keyword-only, and each of them goes into the answer
         ticket: the account's jsapi_ticket. It must be the account's that `app_id` names.
         noncestr: up to 32 characters, fresh for each signature, from a cryptographic source.
         timestamp: seconds since 1970, not milliseconds.
+        landing: the page at the URL that it was opened at, if that is known.
 
     Raises:
         ValueError: the ticket is empty. Signing with nothing would bring "invalid signature" without a trace.
     """
     if not ticket:
         raise ValueError("a signature needs a ticket")
+
+    def signed(url: str) -> str:
+        return signature(string_to_sign(ticket, noncestr, timestamp, url))
+
     return JSConfig(
         app_id,
         timestamp,
         noncestr,
-        signature(string_to_sign(ticket, noncestr, timestamp, page.url)),
+        signed(page.url),
         page.url,
         tuple(js_api_list),
         tuple(open_tag_list),
         page.warnings,
+        Landing(landing.url, signed(landing.url)) if landing and landing.url != page.url else None,
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wxsign.errors import Text
+from wxsign.signing.browser import no_browser_address
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +104,72 @@ OTHER_SCHEME: Final = SigningWarning(
     ),
 )
 
+NOT_ENCODED: Final = SigningWarning(
+    "not_encoded",
+    Text(
+        "The URL was sent without being encoded, and decoding has changed the escapes in it.",
+        "URL 未经编码就被发送，其中的转义字符已在解码时被改变。",
+    ),
+    SEND_HREF,
+)
+ENCODED_AGAIN: Final = SigningWarning(
+    "encoded_again",
+    Text(
+        "The URL contains text that was percent-encoded twice (`%25E4…`).",
+        "URL 中有被编码了两次的文字（`%25E4…`）。",
+    ),
+    Text(
+        "If the page's address has it once, encode only once: either `encodeURIComponent` or the parameter object of your HTTP "
+        "library, not both.",
+        "如果页面地址中只编码了一次，请只编码一次：`encodeURIComponent` 与 HTTP 库的参数对象二者选一。",
+    ),
+)
+IGNORED_PARAMETER: Final = SigningWarning(
+    "ignored_parameter",
+    Text(
+        "A nonce or timestamp was sent; both are made here, anew for each signature.",
+        "请求中带有随机串或时间戳；二者由本服务为每次签名重新生成。",
+    ),
+    Text(
+        "Hand the answer to `wx.config` as it is, with its own `nonceStr` and `timestamp`.",
+        "请把应答原样交给 `wx.config`，使用其中的 `nonceStr` 和 `timestamp`。",
+    ),
+)
+
+
+def not_a_browser_address(address: str) -> SigningWarning:
+    """The warning for a URL that no `location.href` can be; `address` is what it would be."""
+    return SigningWarning(
+        "not_a_browser_address",
+        Text(
+            f"No browser has this address: its `location.href` would be `{address}`.",
+            f"浏览器中不会出现这个地址：`location.href` 应为 `{address}`。",
+        ),
+        SEND_HREF,
+    )
+
+
 _EMPTY_VARIABLE: Final = re.compile(
     r"\A[^/]+//[^/?]+(?:/[^/?]*)*?/(?:undefined|null)(?=[/?]|\Z)|[?&][^=&?]*=(?:undefined|null)(?=&|\Z)"
 )
 # WeChat's OAuth sends a page back with `?code=…&state=…`, always both, the code 32 characters from 0-9, a-z, A-Z.
 _LONE_CODE: Final = re.compile(r"\A[^?&]*\?code=(?=[0-9A-Za-z]*[G-Zg-z])0[0-9A-Za-z]{31}\Z")
-_UNENCODED_URL: Final = re.compile(r"(?:\A|&)url=[Hh][Tt][Tt][Pp][Ss]?://[^&?]*\?[^&]*&(.+)")
-_NOT_THE_PAGES: Final = frozenset({"", "account", "_", "t", "timestamp", "v", "callback"})
+_UNENCODED_URL: Final = re.compile(r"(?:\A|&)url=([Hh][Tt][Tt][Pp][Ss]?://[^&]*)(?:&(.+))?")
+# `%25`, `%26`, `%2B`, `%23`, `%3D` and `%3F` are what an encoder makes that leaves `:` and `/` alone.
+_OWN_ESCAPE: Final = re.compile(r"%(?!25|26|2[Bb3]|3[DdFf])[0-9A-Fa-f]{2}")
+_ESCAPED_ESCAPES: Final = re.compile(r"(?:%25[0-9A-Fa-f]{2})+")
+_OURS: Final = frozenset({"noncestr", "nonce_str", "timestamp"})
+_NOT_THE_PAGES: Final = frozenset({"", "account", "landing_url", "_", "t", "timestamp", "v", "callback"})
 
 
 def warnings_of(url: str, *, has_fragment: bool) -> tuple[SigningWarning, ...]:
     """What looks wrong with a URL that will be signed."""
     # Nearly every URL passes these plain searches: they are a tenth of a regular expression's cost.
-    odd = "&amp;" in url or "undefined" in url or "null" in url or "code=0" in url or " " in url
-    if not has_fragment and not odd:
+    odd = (
+        "&amp;" in url or "undefined" in url or "null" in url or "code=0" in url or " " in url or "%25" in url
+    )
+    address = no_browser_address(url)
+    if not has_fragment and not odd and address is None:
         return ()
     found = (
         (FRAGMENT, has_fragment),
@@ -121,18 +177,41 @@ def warnings_of(url: str, *, has_fragment: bool) -> tuple[SigningWarning, ...]:
         (CUT_AT_AMPERSAND, _LONE_CODE.search(url)),
         (UNDEFINED, _EMPTY_VARIABLE.search(url)),
         (SPACE, " " in url),
+        (ENCODED_AGAIN, any(_is_text(run[0]) for run in _ESCAPED_ESCAPES.finditer(url))),
     )
-    return tuple(warning for warning, applies in found if applies)
+    told = tuple(warning for warning, applies in found if applies)
+    return told if address is None else (*told, not_a_browser_address(address))
 
 
-def query_warning(raw_query: str) -> SigningWarning | None:
-    """Return CUT_AT_AMPERSAND where a raw query shows that a page's URL was put into it without being encoded.
+def _is_text(escapes: str) -> bool:
+    """Whether `%25E4%25B8%25AD` is UTF-8 behind its two encodings; ASCII is left out, for addresses inside a query have it."""
+    try:
+        return not bytes.fromhex(escapes.replace("%25", "")).decode().isascii()
+    except UnicodeError:
+        return False
 
-    That is certain when the value of `url` has a raw `://` and a raw `?`, and parameters follow that neither this service
-    nor a cache breaker of the usual HTTP libraries uses: they were the page's own.
+
+def query_warnings(raw_query: str) -> tuple[SigningWarning, ...]:
+    """What a raw query, or form, shows of a page's URL that was put into it without being encoded, and of what is passed over.
+
+    It was cut at an `&` where its value has a raw `://` and a raw `?`, and parameters follow that neither this service nor a
+    cache breaker of the usual HTTP libraries uses: they were the page's own. Escapes in it that no encoder makes of a
+    browser's address, for it would have encoded their `%`, were the page's own too.
     """
+    told = []
     found = "://" in raw_query and _UNENCODED_URL.search(raw_query)
-    if not found:
-        return None
-    strays = {parameter.partition("=")[0] for parameter in found[1].split("&")} - _NOT_THE_PAGES
-    return CUT_AT_AMPERSAND if strays else None
+    if found:
+        strays = {parameter.partition("=")[0] for parameter in (found[2] or "").split("&")} - _NOT_THE_PAGES
+        if "?" in found[1] and strays:
+            told.append(CUT_AT_AMPERSAND)
+        if _OWN_ESCAPE.search(found[1]):
+            told.append(NOT_ENCODED)
+    if "noncestr=" in raw_query.lower() or "timestamp=" in raw_query:
+        names = {parameter.partition("=")[0] for parameter in raw_query.split("&")}
+        told += ignored_parameters(names)
+    return tuple(told)
+
+
+def ignored_parameters(names: Collection[str]) -> list[SigningWarning]:
+    """What to say of parameters that are made here and not taken from a caller."""
+    return [IGNORED_PARAMETER] if any(name.lower() in _OURS for name in names) else []
