@@ -175,3 +175,20 @@ def test_doors_are_apart_where_they_must_be_and_shared_where_they_can():
     assert doors_of(CLASSIC, "m1", "fp").fleet != here.fleet
     assert doors_of(TOKEN, "m1", "other").secret != here.secret
     assert APP in here.machine
+
+
+def test_a_failure_knows_since_when_it_has_failed_in_this_way_whatever_the_clock_does():
+    busy, secret = refused(-1), refused(40125)
+    first = failure_of(busy, None, 1000.0, 0.5)
+    second = failure_of(busy, first, 1010.0, 0.5)
+    stepped_back = failure_of(busy, second, 970.0, 0.5)
+    other = failure_of(secret, second, 1020.0, 0.5)
+    assert [f.began_at for f in (first, second, stepped_back, other)] == [1000.0, 1000.0, 970.0, 1020.0]
+    assert [decode(encode(f)) for f in (first, second, stepped_back, other)] == [
+        first,
+        second,
+        stepped_back,
+        other,
+    ]
+    old = json.dumps({name: value for name, value in json.loads(encode(second)).items() if name != "since"})
+    assert decode(old).began_at == 1010.0

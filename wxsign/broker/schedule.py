@@ -95,7 +95,8 @@ def failure_of(error: WeChatError, before: Failure | None, started_at: float, ji
     """`error` as a failure, counted on from the one `before` it at the same door."""
     failures = before.failures + 1 if before else 1
     common = (error.scope, error.endpoint, failures, started_at, jitter)
-    since = before.began_at if before and before.scope is error.scope else started_at
+    # Where the store's clock was stepped back since, it began no later than now.
+    since = min(before.began_at, started_at) if before and before.scope is error.scope else started_at
     if isinstance(error, WeChatRefused):
         return Failure(
             "refused",
@@ -147,7 +148,7 @@ def _is_sound(failure: Failure) -> bool:
         and type(failure.started_at) in {int, float}
         and 0 <= failure.started_at < YEAR_5138
         and type(failure.since) in {int, float}
-        and 0 <= failure.since <= failure.started_at
+        and 0 <= failure.since < YEAR_5138
         and type(failure.jitter) in {int, float}
         and 0 <= failure.jitter <= 1
     )
