@@ -178,3 +178,13 @@ def test_ten_thousand_accounts_a_thousand_in_use_take_less_than_a_second_and_a_b
     assert found.faults[0].accounts == ("a7000",)
     assert (len(found.accounts), found.unlisted) == (STATUS_ACCOUNTS, 10_000 - STATUS_ACCOUNTS)
     assert found.accounts[0].name == "a7000"
+
+
+def test_the_sample_of_the_documentation_speaks_the_sentences_of_the_catalogue():
+    root = Path(__file__).parents[1]
+    for page in ("docs/operations.md", "docs/operations.zh-CN.md"):
+        text = (root / page).read_text()
+        refused = WeChatRefused(40125, "no", "/cgi-bin/stable_token")
+        assert f"Degraded: shop: {refused.message.en}" in text
+        assert f"! shop: {refused.message.en} [{refused.code}]" in text
+        assert refused.operator_hint.en[:50] in text
