@@ -148,7 +148,10 @@ def bridge_verify() -> Response:
     """preVerifyJSAPI: the verdict on a page's wx.config, in the words of WeChat's client."""
     verdict = _sandbox().verify(signed_from(_fields(), SIGNED_BY_PAGE), by_page=True)
     result = {"ok": "ok", "fail": "fail"}.get(verdict.err_msg, f"fail_{verdict.err_msg}")
-    return _open(jsonify({"err_msg": f"preVerifyJSAPI:{result}", "detail": verdict.detail()}))
+    told = {"err_msg": f"preVerifyJSAPI:{result}", "detail": verdict.detail()}
+    if verdict.cause is not None:
+        told |= {"cause": verdict.cause.id, "signedUrl": verdict.cause.signed_url}
+    return _open(jsonify(told))
 
 
 def _open(response: Response) -> Response:

@@ -4,7 +4,11 @@
  *
  *   <script src="http://127.0.0.1:8001/sandbox/bridge.js"></script>
  *
- * The signature is verified by the sandbox against location.href. In the real WeChat this file does nothing.
+ * The signature is verified by the sandbox against the URL that WeChat compares: on an iPhone the one that the document was
+ * opened at, which pushState and replaceState do not change and a reload does; elsewhere the present one. That is the consensus
+ * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
+ * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule}.
+ * In the real WeChat this file does nothing.
  * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
  */
 (function () {
@@ -15,11 +19,19 @@
     return;
   }
 
-  const VERIFY_URL = new URL('bridge/verify', document.currentScript.src).href;
+  const SCRIPT = new URL(document.currentScript.src);
+  const VERIFY_URL = new URL('bridge/verify', SCRIPT).href;
+  if (window.wx || window.jWeixin) {
+    console.warn('wxsign sandbox: put bridge.js before WeChat’s script, which looks for its browser when it is loaded. '
+      + '请把 bridge.js 放在微信官方脚本之前：官方脚本在加载时就会检查浏览器。');
+  }
   const NATIVE_UA = navigator.userAgent;
   const ANDROID = /android/i.test(NATIVE_UA); // a browser that emulates a phone
   const IPHONE = /iphone|ipad/i.test(NATIVE_UA);
   const CHINESE = /^zh/i.test(navigator.language);
+  const RULE = ['landing', 'current'].find((rule) => rule === SCRIPT.searchParams.get('rule')) || (IPHONE ? 'landing' : 'current');
+  const NAVIGATION = performance.getEntriesByType('navigation')[0];
+  const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
   const NOT_VERIFIED = 'fail_the permission value is offline verifying';
   const LONGEST_RECORD_MS = 60000;
   const PLAY_MS = 2000;
@@ -391,15 +403,22 @@
   // Has the sandbox verify the signature against this page's URL, and keeps the list of what it may call.
   async function preVerify(params, answer) {
     verified = null;
+    const [compared, other] = RULE === 'landing' ? [LANDING, location.href] : [location.href, LANDING];
     const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
     if (fields.some((value) => !value || value === 'undefined')) return answer({ err_msg: 'preVerifyJSAPI:fail' });
     try {
       const response = await fetch(VERIFY_URL, {
-        method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: JSON.stringify(Object.assign({}, params, { url: location.href })),
+        method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: JSON.stringify(Object.assign({}, params, { url: compared, otherUrl: other, rule: RULE })),
       });
       const verdict = await response.json();
-      if (verdict.err_msg === 'preVerifyJSAPI:ok') verified = new Set(params.verifyJsApiList || []);
-      else console.warn('wxsign sandbox:', verdict.err_msg, verdict.detail || '');
+      const accepted = verdict.err_msg === 'preVerifyJSAPI:ok';
+      const message = text(verdict.detail.zh, verdict.detail.en);
+      if (accepted) verified = new Set(params.verifyJsApiList || []);
+      else console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
+      document.dispatchEvent(new CustomEvent('wxsign:verdict', { detail: {
+        accepted, errMsg: verdict.err_msg, cause: verdict.cause || '', message,
+        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE,
+      } }));
       return answer({ err_msg: verdict.err_msg });
     } catch (error) {
       console.error(`wxsign sandbox: ${VERIFY_URL} cannot be reached`, error);

@@ -1,5 +1,4 @@
-"""The signature check of WeChat's client, written import re
-from the formula and from nothing of the signing side.
+"""The signature check of WeChat's client, written from the formula and from nothing of the signing side.
 
 https://developers.weixin.qq.com/doc/service/guide/h5/jssdk : sha1 over
 `jsapi_ticket=T&noncestr=N&timestamp=S&url=U`, where U is the page's URL without `#` and what follows.
@@ -8,11 +7,12 @@ https://developers.weixin.qq.com/doc/service/guide/h5/jssdk : sha1 over
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from wxsign.sandbox.api import World
+from wxsign.sandbox.causes import Asked, Cause, Known, cause_of
 from wxsign.sandbox.credentials import Account, Ticket
 
 DETAILS = {
@@ -25,18 +25,6 @@ DETAILS = {
     "invalid url domain": (
         "The page's host is not bound to this appId (setting verify_domains).",
         "页面域名未绑定到该 appId（设置项 verify_domains）。",
-    ),
-    "invalid signature": (
-        "No jsapi_ticket of this appId gives this signature for this URL, timestamp and nonceStr.",
-        "用该 appId 的任何 jsapi_ticket 都算不出这个签名，请检查 URL、timestamp、nonceStr。",
-    ),
-    "stale": (
-        "It was signed with a jsapi_ticket that is no longer valid.",
-        "签名使用了已失效的 jsapi_ticket。",
-    ),
-    "wx_card": (
-        "It was signed with the wx_card ticket instead of the jsapi ticket.",
-        "签名用的是 wx_card 的 ticket，而不是 jsapi 的 ticket。",
     ),
 }
 
@@ -53,6 +41,8 @@ class Signed:
     nonce: str
     signature: str = field(repr=False)
     url: str = field(repr=False)
+    other_url: str = field(default="", repr=False)
+    rule: str = "current"
 
     def made_with(self, ticket: Ticket) -> bool:
         """Whether this ticket gives the signature."""
@@ -64,11 +54,11 @@ class Signed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`matched` says which ticket gave the signature; `reason` is a key of DETAILS."""
+    """`matched` says which ticket gave the signature; `cause` why none did that counts."""
 
     err_msg: str
     matched: str | None = None
-    reason: str = ""
+    cause: Cause | None = None
 
     @property
     def ok(self) -> bool:
@@ -76,7 +66,7 @@ class Verdict:
 
     def detail(self) -> dict[str, str]:
         """Why, for people, in both languages."""
-        english, chinese = DETAILS[self.reason or self.err_msg]
+        english, chinese = (self.cause.en, self.cause.zh) if self.cause else DETAILS[self.err_msg]
         return {"en": english, "zh": chinese}
 
 
@@ -88,7 +78,15 @@ def signed_from(fields: Mapping[str, object], names: tuple[str, str, str]) -> Si
         return "" if value is None else str(value)
 
     timestamp, nonce, signature = names
-    return Signed(text("appId"), text(timestamp), text(nonce), text(signature), text("url"))
+    return Signed(
+        text("appId"),
+        text(timestamp),
+        text(nonce),
+        text(signature),
+        text("url"),
+        text("otherUrl"),
+        "landing" if text("rule") == "landing" else "current",
+    )
 
 
 def verify(world: World, signed: Signed) -> Verdict:
@@ -112,19 +110,36 @@ def _judge(world: World, account: Account, signed: Signed) -> Verdict:
     tickets = account.tickets["jsapi"].newest_first()
     for age, ticket in enumerate(tickets):
         if signed.made_with(ticket):
-            return _by_ticket(world, ticket, age)
-    if any(signed.made_with(ticket) for ticket in account.tickets["wx_card"].newest_first()):
-        return Verdict("invalid signature", reason="wx_card")
-    return Verdict("invalid signature")
+            return _by_ticket(world, account, signed, ticket, age)
+    return Verdict("invalid signature", cause=_cause(world, account, signed))
 
 
-def _by_ticket(world: World, ticket: Ticket, age: int) -> Verdict:
+def _cause(world: World, account: Account, signed: Signed) -> Cause:
+    others = [other for other in world.accounts.values() if other is not account]
+    asked = Asked(signed.timestamp, signed.nonce, signed.signature, signed.url, signed.other_url, signed.rule)
+    return cause_of(asked, [*_known(world, account), *_known(world, *others, foreign=True)])
+
+
+def _known(world: World, *accounts: Account, foreign: bool = False) -> Iterator[Known]:
+    for account in accounts:
+        for kind, line in account.tickets.items():
+            for ticket in line.newest_first():
+                stale = kind == "jsapi" and not _counts(world, ticket)
+                yield Known(ticket.value, account.appid, kind, foreign, stale)
+
+
+def _counts(world: World, ticket: Ticket) -> bool:
+    overlap_ends_at = ticket.ends_at + world.settings.ticket_overlap_seconds
+    return ticket.alive(world.now) or (not ticket.killed and world.now < overlap_ends_at)
+
+
+def _by_ticket(world: World, account: Account, signed: Signed, ticket: Ticket, age: int) -> Verdict:
     if ticket.alive(world.now):
         return Verdict("ok", "current")
-    overlap_ends_at = ticket.ends_at + world.settings.ticket_overlap_seconds
-    if not ticket.killed and world.now < overlap_ends_at:
+    if _counts(world, ticket):
         return Verdict("ok", "previous")
-    return Verdict("invalid signature", "previous" if age == 1 else "expired", "stale")
+    matched = "previous" if age == 1 else "expired"
+    return Verdict("invalid signature", matched, _cause(world, account, signed))
 
 
 def _bound(url: str, domains: tuple[str, ...] | None) -> bool:
