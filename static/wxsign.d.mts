@@ -1,5 +1,5 @@
 /** Types of wxsign.mjs: those of wxsign.js. */
-export { ready, WxsignError, endpointBeside } from './wxsign.js';
+export { ready, call, share, WxsignError, endpointBeside } from './wxsign.js';
 export type * from './wxsign.js';
 
 declare const wxsign: typeof import('./wxsign.js');

@@ -35,6 +35,8 @@ export interface JsConfig {
   signature: string;
   /** The URL that was signed. */
   url: string;
+  /** The URL that the document was opened at, where it is another one: what WeChat on iOS compares. */
+  landing?: { url: string; signature: string };
   jsApiList: string[];
   openTagList: string[];
   warnings?: Warning[];
@@ -42,7 +44,7 @@ export interface JsConfig {
   requestId: string;
 }
 
-export type StepName = 'script' | 'signature' | 'config' | 'ready';
+export type StepName = 'script' | 'signature' | 'config' | 'agent' | 'ready';
 
 /** One thing that happened: a step began, remarked something (a host failed), ended or failed. */
 export interface Step {
@@ -64,6 +66,8 @@ export interface Options {
   account?: string;
   /** Page URL to sign. Default: location.href up to the first '#'. */
   url?: string;
+  /** Sign again after each route change, for open tags; on iOS there is nothing to sign. */
+  follow?: boolean;
   /** WeChat's own debug mode: alerts every result. */
   debug?: boolean;
   /** JS interfaces to ask for. Default: the account's list. */
@@ -89,7 +93,8 @@ export interface Outcome {
 /** Codes of wxsign.js itself; the service's own (host_not_allowed …) come as they are. */
 export type OwnCode =
   | 'script_failed' | 'no_wx' | 'network' | 'bad_answer' | 'not_wechat' | 'no_answer' | 'invalid_signature'
-  | 'invalid_url_domain' | 'require_subscribe' | 'permission_denied' | 'offline_verifying' | 'config_failed';
+  | 'invalid_url_domain' | 'require_subscribe' | 'permission_denied' | 'offline_verifying' | 'config_failed'
+  | 'not_a_browser' | 'no_such_interface' | 'call_failed' | 'cancelled';
 
 export class WxsignError extends Error {
   constructor(code: string, message: string, more?: Partial<Pick<WxsignError, 'hint' | 'errMsg' | 'requestId' | 'warnings'>>);
@@ -106,6 +111,22 @@ export class WxsignError extends Error {
 
 /** Resolves when WeChat accepted the configuration, rejects with a WxsignError that says why not. */
 export function ready(options?: Options): Promise<Outcome>;
+
+/** What a friend sees of a shared page. */
+export interface Card {
+  title?: string;
+  desc?: string;
+  /** Absolute http(s) address; by default the page's own. code, state, from, isappinstalled and nsukey are left out of it. */
+  link?: string;
+  /** Absolute http(s) address of the picture. */
+  imgUrl?: string;
+}
+
+/** Sets the card for friends and the one for Moments, after ready(), and again after a route change. */
+export function share(card: Card): Promise<unknown>;
+
+/** Calls an interface of WeChat's by its name, after ready(); rejects with `cancelled`, `call_failed` or `no_such_interface`. */
+export function call(name: string, parameters?: object): Promise<any>;
 
 /** The /jsconfig beside the folder that a copy of wxsign.js was loaded from. */
 export function endpointBeside(scriptUrl: string): string;

@@ -4,7 +4,9 @@
  *   <script src="https://sign.example.com/static/wxsign.js"></script>
  *   <script>wxsign.ready().then(({ wx }) => wx.scanQRCode({ needResult: 1 }));</script>
  *
- * One file, no build, no dependency; for browsers from iOS 11.3 and Chromium 66 on. MIT.
+ * WeChat on iOS compares the URL that the document was opened at, on Android the present one: so those say who tried it, not
+ * Tencent. Both are signed in one call, and the one that fits is used; refused, the other one, once. MIT.
+ * One file, no build, no dependency; for browsers from iOS 11.3 and Chromium 66 on.
  */
 (function () {
   'use strict';
@@ -16,6 +18,10 @@
   ];
   const TIMEOUT_MS = 12000; // the service may wait 10 s for WeChat when it holds no ticket yet
   const OUTSIDE_WECHAT_MS = 2000; // a browser without WeChat's bridge never answers, so there is little to wait for
+  const LONGEST_RETRY_S = 5; // a service that is starting says when to ask again
+  const SETTLE_MS = 120; // a router may change the URL several times for one route
+  const MOST_MOVES = 3; // a page that changes its URL all the time is signed no more often than this
+  const ADDED = /^(?:code|state|from|isappinstalled|nsukey)$/; // what WeChat and its log-in add to a page's URL
   const LONGEST_GET = 2048; // characters of the encoded page URL; longer ones travel in a POST
 
   // code: [message, hint] in English and Chinese; {name} is filled in by `say`.
@@ -34,17 +40,20 @@
       no_answer: ['WeChat did not answer wx.config within {seconds} s.',
         'WeChat’s bridge is missing or hangs: reload the page; inside an iframe, open the page itself instead.'],
       invalid_signature: ['WeChat refused the signature.',
-        'Signed was exactly the URL of this page, {page}. So the ticket was replaced by another system (the service notices within a minute: '
-        + 'try again), or the appId belongs to another account; or it is a single-page app on iOS, which compares the URL of the first page: '
-        + 'reload, or pass that as url.'],
+        'Signed was exactly the URL of this page, {page}, and the one that it was opened at. So the ticket was replaced by another system '
+        + '(the service notices within a minute: try again), or the appId belongs to another account.'],
       other_url: ['WeChat refused the signature.',
         'Signed was {signed}, but WeChat compares it with the URL of this page, {page}. Leave out the option url, or call ready() again '
         + 'after each route change.'],
       invalid_url_domain: ['The domain {host} is not registered for this account.',
         'Add {host} to the JS interface security domains (JS接口安全域名) of {appId}; no IP address, ports 80 and 443 only.'],
       require_subscribe: ['WeChat says that this user does not follow the account.', 'A sandbox (测试号) account works for its followers only: follow it first.'],
-      permission_denied: ['The account lacks the right to use these interfaces.', 'See the interface rights of {appId} in WeChat’s console; most need a verified account.'],
+      permission_denied: ['The account lacks the right to use these interfaces.', 'See 微信开发者平台 → 接口管理 → 接口权限与额度 of {appId}; most need a verified account.'],
       offline_verifying: ['WeChat could not verify this page’s rights.', 'wx.config was not accepted for the present URL; reload the page.'],
+      not_a_browser: ['wx.config needs a browser; this is none.', 'Call it after mounting, not while rendering on a server.'],
+      no_such_interface: ['WeChat’s script has no interface {name}.', 'Check the spelling: names are case-sensitive, as in scanQRCode.'],
+      call_failed: ['{name} failed.', 'WeChat’s own words are in errMsg. The name must stand in jsApiList.'],
+      cancelled: ['{name} was cancelled by the user.', ''],
       config_failed: ['WeChat refused wx.config.', 'WeChat’s own words are in errMsg. Pass debug: true to see what is sent.'],
     },
     zh: {
@@ -55,14 +64,18 @@
       not_wechat: ['本页面不是在微信里打开的，wx.config 不会有应答。', '请在微信里打开：扫页面的二维码，或把链接发给自己。在电脑上开发可用沙箱：wxsign dev。'],
       no_answer: ['微信在 {seconds} 秒内没有应答 wx.config。', '微信的 JSBridge 不存在或没有响应：请刷新页面；如果在 iframe 里，请直接打开页面。'],
       invalid_signature: ['微信拒绝了这个签名。',
-        '签名用的正是本页网址 {page}。所以：ticket 已被别的系统换掉（服务一分钟内会发现，请重试），或 appId 不是这个 ticket 的账号；'
-        + '也可能是 iOS 上的单页应用，它比对首次进入的网址：请刷新，或用参数 url 传入那个网址。'],
+        '签名用的正是本页网址 {page}（以及打开页面时的网址）。所以：ticket 已被别的系统换掉（服务一分钟内会发现，请重试），'
+        + '或 appId 不是这个 ticket 的账号。'],
       other_url: ['微信拒绝了这个签名。',
         '签名用的网址是 {signed}，而微信拿它与本页网址 {page} 比对。请去掉参数 url，或在每次路由变化后重新调用 ready()。'],
       invalid_url_domain: ['域名 {host} 没有绑定到这个公众号。', '请把 {host} 加到 {appId} 的“JS接口安全域名”；不能是 IP，端口只能是 80 或 443。'],
       require_subscribe: ['微信提示：当前用户没有关注该公众号。', '测试号只对关注者有效，请先关注。'],
-      permission_denied: ['该公众号没有使用这些接口的权限。', '请在公众平台查看 {appId} 的接口权限；多数接口需要认证的账号。'],
+      permission_denied: ['该公众号没有使用这些接口的权限。', '请在微信开发者平台 → 接口管理 → 接口权限与额度 查看 {appId} 的接口权限；多数接口需要认证的账号。'],
       offline_verifying: ['微信没有验证通过本页面的权限。', 'wx.config 没有在当前网址上通过，请刷新页面。'],
+      not_a_browser: ['wx.config 需要浏览器，这里不是。', '请在页面挂载之后调用，而不是在服务端渲染时。'],
+      no_such_interface: ['微信官方脚本里没有接口 {name}。', '请检查拼写，接口名区分大小写，例如 scanQRCode。'],
+      call_failed: ['{name} 调用失败。', '微信的原话在 errMsg 里；接口名须在 jsApiList 中。'],
+      cancelled: ['用户取消了 {name}。', ''],
       config_failed: ['微信拒绝了 wx.config。', '微信的原话在 errMsg 里。传入 debug: true 可以看到提交的内容。'],
     },
   };
@@ -102,11 +115,22 @@
     return root.location.href.split('#')[0];
   }
 
+  // The URL that the document was opened at, which pushState and replaceState do not change and a reload does.
+  function landingUrl() {
+    const navigation = root.performance && root.performance.getEntriesByType && root.performance.getEntriesByType('navigation')[0];
+    return ((navigation && navigation.name) || (root.location && root.location.href) || '').split('#')[0];
+  }
+
+  // Whether WeChat compares the landing URL here; WeCom compares the present one everywhere.
+  function comparesLanding() {
+    return /iphone|ipad|ipod/i.test(root.navigator.userAgent) && !/wxwork/i.test(root.navigator.userAgent);
+  }
+
   // /jsconfig beside the folder this script came from, so that a service mounted at /wx is found at /wx/jsconfig.
   function endpointBeside(scriptUrl) {
     const found = /^(https?:\/\/[^/?#]+)([^?#]*)/.exec(scriptUrl || '');
     if (!found) return '/jsconfig';
-    const prefix = /^(.*)\/static\/wxsign\.m?js$/.exec(found[2]);
+    const prefix = /^(.*)\/static\/wxsign(?:\.v2)?\.m?js$/.exec(found[2]);
     return found[1] + (prefix ? prefix[1] : '') + '/jsconfig';
   }
 
@@ -118,20 +142,29 @@
       endpoint: data.endpoint || endpointBeside(tag && tag.src),
       account: data.account || '',
       debug: 'debug' in data && data.debug !== 'false',
+      follow: 'follow' in data && data.follow !== 'false',
       auto: 'wxsignAuto' in data,
     };
   }
 
   const tag = tagSettings();
+  const LANDING = landingUrl();
 
   // The call's own options over what the script tag says over the defaults.
   function settle(options) {
     const settings = Object.assign({
-      endpoint: api.endpoint, account: tag.account, debug: tag.debug, url: pageUrl(),
+      endpoint: api.endpoint, account: tag.account, debug: tag.debug, follow: tag.follow, url: pageUrl(),
       scripts: OFFICIAL_SCRIPTS, timeoutMs: TIMEOUT_MS, onStep: () => {},
     }, options);
+    settings.fixed = Boolean(options && options.url); // a URL of the caller's own is signed as it is, and nothing else
     settings.url = String(settings.url).split('#')[0];
     return settings;
+  }
+
+  // What one run serves: on iOS all routes of a document, for there only its landing URL counts.
+  function keyOf(settings) {
+    const url = !settings.fixed && comparesLanding() ? LANDING : settings.url;
+    return JSON.stringify([url, settings.account, settings.endpoint, settings.jsApiList, settings.openTagList, settings.debug]);
   }
 
   // Runs one step and reports its start, its end and its duration; a listener's own error must not break the page.
@@ -152,9 +185,10 @@
     }
   }
 
-  // WeChat's interface if its script is on the page already (it sets both names; other software may own `wx`).
-  function presentWx() {
-    return [root.jWeixin, root.wx].find((candidate) => candidate && typeof candidate.config === 'function');
+  // WeChat's interface: the one given, else that of its script on the page (which sets both names; other software may own `wx`,
+  // and what a bundler makes of the script may be an empty object).
+  function presentWx(given) {
+    return [given, root.jWeixin, root.wx].find((candidate) => candidate && typeof candidate.config === 'function');
   }
 
   // Adds one script to the page; rejects when it fails or takes longer than waitMs.
@@ -172,7 +206,7 @@
 
   // The given wx, the one on the page, or WeChat's script from the first host that delivers it.
   async function obtainWx(settings, note) {
-    let wx = settings.wx || presentWx();
+    let wx = presentWx(settings.wx);
     for (const src of wx ? [] : settings.scripts) {
       try {
         await loadScript(src, settings.timeoutMs / settings.scripts.length);
@@ -192,7 +226,8 @@
   function signatureRequest(settings) {
     const init = { credentials: 'omit', cache: 'no-store', headers: { Accept: 'application/json' } };
     const fields = Object.assign({ url: settings.url }, settings.account ? { account: settings.account } : {});
-    if (encodeURIComponent(settings.url).length > LONGEST_GET) {
+    if (!settings.fixed && LANDING !== settings.url) fields.landing_url = LANDING;
+    if (encodeURIComponent(settings.url + (fields.landing_url || '')).length > LONGEST_GET) {
       init.method = 'POST';
       init.headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(fields);
@@ -210,7 +245,8 @@
     try {
       const response = await root.fetch(url, Object.assign(init, { signal: aborter.signal }));
       const body = await response.text();
-      return { status: response.status, requestId: response.headers.get('X-Request-Id') || '', body: parseJson(body) };
+      const retryAfterS = Number(response.headers.get('Retry-After')) || 0;
+      return { status: response.status, requestId: response.headers.get('X-Request-Id') || '', body: parseJson(body), retryAfterS };
     } catch (error) {
       const reason = aborter.signal.aborted ? `time-out (${settings.timeoutMs / 1000} s)` : error.message;
       throw say('network', { endpoint: settings.endpoint, reason });
@@ -226,7 +262,11 @@
 
   // The service's answer for this page; its refusals keep its own code, message and hint.
   async function fetchConfig(settings) {
-    const { status, requestId, body } = await exchange(settings);
+    let { status, requestId, body, retryAfterS } = await exchange(settings);
+    if (status === 503 && retryAfterS > 0 && retryAfterS <= LONGEST_RETRY_S) {
+      await new Promise((resolve) => setTimeout(resolve, retryAfterS * 1000));
+      ({ status, requestId, body, retryAfterS } = await exchange(settings));
+    }
     const refusal = body && body.error;
     if (refusal && refusal.code) {
       throw new WxsignError(refusal.code, refusal.message, {
@@ -241,10 +281,11 @@
 
   // What wx.config gets: always fresh lists, because WeChat's script rewrites them in place.
   function configParameters(settings, answer) {
-    const openTagList = settings.openTagList || answer.openTagList || [];
+    const given = (list) => (list && list.length ? list : null); // an empty list is WeChat's way to nothing at all
+    const openTagList = given(settings.openTagList) || answer.openTagList || [];
     const parameters = {
       debug: Boolean(settings.debug), appId: answer.appId, timestamp: answer.timestamp, nonceStr: answer.nonceStr,
-      signature: answer.signature, jsApiList: (settings.jsApiList || answer.jsApiList || []).slice(),
+      signature: answer.signature, jsApiList: (given(settings.jsApiList) || answer.jsApiList || []).slice(),
     };
     if (openTagList.length) parameters.openTagList = openTagList.slice();
     return parameters;
@@ -327,17 +368,69 @@
     root.document.dispatchEvent(new root.CustomEvent(`wxsign:${state}`, { detail }));
   }
 
+  // The answer with the signature of its landing URL in the place of the present one's.
+  function atLanding(answer) {
+    return Object.assign({}, answer, answer.landing);
+  }
+
+  // The signature that fits this platform first; refused as invalid, the other one, once.
+  async function configureEither(wx, settings, answer) {
+    const both = answer.landing ? [answer, atLanding(answer)] : [answer];
+    if (comparesLanding()) both.reverse();
+    for (let at = 0; ; at += 1) {
+      try {
+        await configure(wx, settings, both[at]);
+        return both[at];
+      } catch (error) {
+        if (error.code !== 'invalid_signature' || at === both.length - 1) throw error;
+      }
+    }
+  }
+
+  // Whether the URL changed since it was asked for, where WeChat compares the present one.
+  function moved(settings) {
+    return !settings.fixed && !comparesLanding() && pageUrl() !== settings.url;
+  }
+
+  // Signs and configures, anew where the URL moves meanwhile: a page that has just come from a log-in cleans its URL.
+  async function signAndConfigure(wx, first, settings, isLatest) {
+    let answer = first;
+    for (let moves = 0; ; moves += 1) {
+      if (!isLatest()) return SUPERSEDED;
+      try {
+        if (!moved(settings)) return await configureEither(wx, settings, answer);
+      } catch (error) {
+        if (!moved(settings)) throw error;
+      }
+      if (moves === MOST_MOVES) throw refusal('config:invalid signature', settings, answer);
+      settings.url = pageUrl();
+      answer = await fetchConfig(settings);
+    }
+  }
+
+  // WeCom's second configuration, for the interfaces of one agent.
+  function configureAgent(wx, parameters) {
+    return new Promise((resolve, reject) => {
+      if (typeof wx.agentConfig !== 'function') resolve();
+      else wx.agentConfig(Object.assign({}, parameters, { success: resolve, fail: (res) => reject(say('config_failed', {}, { errMsg: res.errMsg })) }));
+    });
+  }
+
+  const SUPERSEDED = {};
+
   // One whole run: script and signature side by side, then wx.config, then WeChat's verdict.
-  async function run(options) {
-    const settings = Object.assign(settle(options), { startedAt: Date.now() });
+  async function run(settings, isLatest) {
+    settings.startedAt = Date.now();
     announce('loading', null);
     try {
-      const [wx, answer] = await Promise.all([
+      const [wx, first] = await Promise.all([
         step(settings, 'script', (note) => obtainWx(settings, note)),
         step(settings, 'signature', () => fetchConfig(settings)),
       ]);
-      warn(answer.warnings);
-      await step(settings, 'config', () => configure(wx, settings, answer));
+      warn(first.warnings);
+      const answer = await step(settings, 'config', () => signAndConfigure(wx, first, settings, isLatest));
+      if (answer === SUPERSEDED) return SUPERSEDED;
+      if (answer.agentConfig) await step(settings, 'agent', () => configureAgent(wx, answer.agentConfig));
       const outcome = { wx, config: answer, warnings: answer.warnings || [] };
       await step(settings, 'ready', () => Promise.resolve(outcome));
       announce('ready', outcome);
@@ -348,20 +441,103 @@
     }
   }
 
-  let last = null; // { url, promise, failed }: the latest run
+  let last = null; // { key, options, promise, done, failed }: the latest run
 
-  // Starts a run after the one before it (WeChat's script has one error handler); without options, the page's run is shared.
-  function ready(options) {
-    const url = pageUrl();
-    if (!options && last && last.url === url && !last.failed) return last.promise;
-    const before = last ? last.promise.catch(() => {}) : Promise.resolve();
-    const current = { url, failed: false, promise: before.then(() => run(options)) };
-    current.promise.catch(() => { current.failed = true; });
+  // Starts a run after the one before it (WeChat's script has one error handler). One that serves the same is shared; one that
+  // a later run takes the place of before it has configured anything ends as that one does.
+  function start(options) {
+    const settings = settle(options);
+    const key = keyOf(settings);
+    if (last && last.key === key && !last.failed) return last.promise;
+    const current = { key, options, failed: false };
+    const isLatest = () => current === last;
+    const own = (last ? last.done : Promise.resolve()).then(() => (isLatest() ? run(settings, isLatest) : SUPERSEDED));
+    current.done = own.catch(() => { current.failed = true; });
+    current.promise = own.then((outcome) => (outcome === SUPERSEDED ? last.promise : outcome));
+    current.promise.catch(() => {});
     last = current;
+    if (settings.follow) onRoute(() => { if (last && last.options === options) ready(options); }, 'follow');
     return current.promise;
   }
 
-  const api = { ready, WxsignError, endpoint: tag.endpoint, endpointBeside };
+  // Resolves when WeChat accepted the configuration. Never throws: whatever is wrong, the promise rejects with a code.
+  function ready(options) {
+    if (!root.document || !root.location) return Promise.reject(say('not_a_browser', {}));
+    try { return start(options); } catch (error) { return Promise.reject(error); }
+  }
+
+  const listeners = {}; // what happens after a route change, by name
+  let settling = 0;
+
+  // Runs `act` once after the page's router has changed the URL, and not again before it has settled.
+  function onRoute(act, name) {
+    if (!Object.keys(listeners).length) watchRoutes();
+    listeners[name] = act;
+  }
+
+  // Hears of every change of the URL that is no navigation.
+  function watchRoutes() {
+    const changed = () => {
+      clearTimeout(settling);
+      settling = setTimeout(() => Object.keys(listeners).forEach((name) => listeners[name]()), SETTLE_MS);
+    };
+    ['pushState', 'replaceState'].forEach((name) => {
+      const original = root.history[name];
+      root.history[name] = function change() {
+        const before = pageUrl();
+        const result = original.apply(this, arguments);
+        if (pageUrl() !== before) changed();
+        return result;
+      };
+    });
+    root.addEventListener('popstate', changed);
+  }
+
+  // Calls an interface by name, after ready(); resolves with WeChat's answer.
+  function call(name, params) {
+    return ready().then(({ wx }) => new Promise((resolve, reject) => {
+      if (typeof wx[name] !== 'function') { reject(say('no_such_interface', { name })); return; }
+      const refuse = (code) => (res) => reject(say(code, { name }, { errMsg: (res && res.errMsg) || '' }));
+      wx[name](Object.assign({}, params, { success: resolve, cancel: refuse('cancelled'), fail: refuse('call_failed') }));
+    }));
+  }
+
+  // A URL without what WeChat and its log-in added to it: a friend's code is worth nothing, and a second `from` looks odd.
+  function withoutAdded(url) {
+    const [, base, query, hash] = /^([^?#]*)(?:\?([^#]*))?(#.*)?$/.exec(url);
+    const kept = (query || '').split('&').filter((part) => part && !ADDED.test(part.split('=')[0])).join('&');
+    return base + (kept ? `?${kept}` : '') + (hash || '');
+  }
+
+  // The card of a share, for a friend and for Moments; set again after a route change, where the page's own URL is its link.
+  function share(card) {
+    const apply = () => {
+      const whole = Object.assign({ title: root.document.title, desc: '', link: root.location.href }, card);
+      whole.link = withoutAdded(whole.link);
+      ['link', 'imgUrl'].forEach((name) => {
+        if (whole[name] && !/^https?:\/\//i.test(whole[name])) {
+          root.console.warn(`wxsign: share: ${name} is no absolute http(s) address, so WeChat shows none: ${whole[name]}`);
+        }
+      });
+      return call('updateAppMessageShareData', whole).then(() => call('updateTimelineShareData', whole));
+    };
+    if (root.document) onRoute(() => apply().catch(() => {}), 'share');
+    return root.document ? apply() : Promise.reject(say('not_a_browser', {}));
+  }
+
+  const api = { ready, call, share, WxsignError, endpoint: tag.endpoint, endpointBeside };
+
+  if (root.document && root.addEventListener) {
+    // A page that comes back from the back-forward cache lives on, its configuration does not always.
+    root.addEventListener('pageshow', (event) => {
+      if (!event.persisted || !last) return;
+      last.failed = true;
+      ready(last.options).catch(() => {});
+    });
+    root.document.addEventListener('WeixinOpenTagsError', (event) => {
+      root.console.warn(`wxsign: WeixinOpenTagsError: ${(event.detail && event.detail.errMsg) || ''}`);
+    });
+  }
 
   if (typeof module === 'object' && module && module.exports) module.exports = api;
   root.wxsign = api;

@@ -6,5 +6,5 @@ const wxsign = commonjs.default || globalThis.wxsign;
 // A module has no document.currentScript, so the service is found beside this file.
 if (/^https?:/.test(import.meta.url)) wxsign.endpoint = wxsign.endpointBeside(import.meta.url);
 
-export const { ready, WxsignError, endpointBeside } = wxsign;
+export const { ready, call, share, WxsignError, endpointBeside } = wxsign;
 export default wxsign;

@@ -56,7 +56,7 @@ export function answer(body, status = 200, headers = {}) {
  */
 export function open({
   userAgent = WECHAT, language = 'en', href = PAGE, src = SCRIPT, data = {}, globals = {}, bridge = true,
-  respond = () => answer(ANSWER), deliver = () => 'load', verdict = () => 'preVerifyJSAPI:ok',
+  respond = (url) => answer({ ...ANSWER, url: new URL(url, SCRIPT).searchParams.get('url') || ANSWER.url }), landing = href, deliver = () => 'load', verdict = () => 'preVerifyJSAPI:ok',
 } = {}) {
   const seen = { requests: [], scripts: [], invoked: [], events: [], console: [], states: [], images: [] };
   const listeners = {};
@@ -69,8 +69,14 @@ export function open({
     setTimeout: time.setTimeout, clearTimeout: time.clearTimeout, AbortController, alert: write('alert'),
     CustomEvent: class { constructor(type, { detail }) { Object.assign(this, { type, detail }); } },
     async fetch(url, init) { seen.requests.push({ url, init }); return respond(url, init); },
+    addEventListener(type, callback) { (listeners[type] = listeners[type] || []).push(callback); },
+    Image: class { set src(address) { seen.images.push(address); } },
+    performance: { getEntriesByType: () => [{ name: landing }] },
+    history: {},
     ...globals,
   };
+  const move = (state, title, url) => { window.location.href = new URL(url, window.location.href).href; };
+  Object.assign(window.history, { pushState: move, replaceState: move });
   window.window = window;
   window.document = {
     title: 'a page',
@@ -104,7 +110,8 @@ export function open({
   vm.runInContext(CLIENT, window);
   window.document.currentScript = null;
   if (bridge) installBridge();
-  return { window, seen, installBridge, wxsign: window.wxsign, advance: time.advance };
+  const emit = (event) => (listeners[event.type] || []).forEach((callback) => callback(event));
+  return { window, seen, installBridge, emit, wxsign: window.wxsign, advance: time.advance };
 }
 
 // The error of a promise that must fail.

@@ -299,7 +299,7 @@ describe('a second run on the same page', { skip }, () => {
     const { wxsign, advance } = open({ verdict: () => words });
     await wxsign.ready();
     words = null;
-    const promise = failure(wxsign.ready({ timeoutMs: 1000 }));
+    const promise = failure(wxsign.ready({ timeoutMs: 1000, account: 'other' }));
     await advance(1000);
     assert.equal((await promise).code, 'no_answer');
   });
@@ -334,11 +334,145 @@ describe('calls of ready', { skip }, () => {
     await wxsign.ready();
     assert.equal(seen.requests.length, 3);
   });
-  test('with options run one after the other', async () => {
+  test('of the same URL, account and lists share a run, with options too', async () => {
     const { wxsign, seen } = open();
-    const both = [wxsign.ready({ account: 'a' }), wxsign.ready({ account: 'b' })];
-    await Promise.all(both);
-    assert.deepEqual(seen.states.map(([, state]) => state), ['loading', 'ready', 'loading', 'ready']);
+    assert.equal(wxsign.ready({ jsApiList: ['scanQRCode'] }), wxsign.ready({ jsApiList: ['scanQRCode'], timeoutMs: 3000 }));
+    await wxsign.ready({ jsApiList: ['scanQRCode'] });
+    assert.equal(seen.requests.length, 1);
+  });
+  test('that a later one takes the place of end as that one does', async () => {
+    const { wxsign, seen } = open();
+    const [first, second] = await Promise.all([wxsign.ready({ account: 'a' }), wxsign.ready({ account: 'b' })]);
+    assert.equal(first, second);
+    assert.deepEqual(seen.states.map(([, state]) => state), ['loading', 'ready']);
+    assert.match(seen.requests[0].url, /account=b/);
+  });
+});
+
+const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 MicroMessenger/8.0.49(0x18003137) NetType/WIFI';
+const WECOM_IPHONE = `${IPHONE} wxwork/4.1.20`;
+const FIRST = 'https://m.example.com/first?code=0123&state=x';
+const both = (url) => {
+  const query = new URL(url, SCRIPT).searchParams;
+  const landing = query.get('landing_url');
+  return answer({
+    ...ANSWER, url: query.get('url'), signature: `of ${query.get('url')}`,
+    ...(landing ? { landing: { url: landing, signature: `of ${landing}` } } : {}),
+  });
+};
+// WeChat, which compares this URL.
+const compares = (url) => (params) => (params.verifySignature === `of ${url()}` ? 'preVerifyJSAPI:ok' : 'preVerifyJSAPI:fail_invalid signature');
+
+describe('landing and present URL', { skip }, () => {
+  test('on an iPhone one call serves five routes, with the signature of the landing URL', async () => {
+    const { wxsign, window, seen } = open({ userAgent: IPHONE, landing: FIRST, respond: both, verdict: compares(() => FIRST) });
+    for (let route = 0; route < 5; route += 1) {
+      window.history.pushState({}, '', `/route/${route}`);
+      await wxsign.ready();
+    }
+    assert.equal(seen.requests.length, 1);
+  });
+  test('on Android each route is signed', async () => {
+    const page = open({ landing: FIRST, respond: both, verdict: compares(() => page.window.location.href.split('#')[0]) });
+    for (let route = 0; route < 5; route += 1) {
+      page.window.history.pushState({}, '', `/route/${route}`);
+      assert.equal((await page.wxsign.ready()).config.url, `https://m.example.com/route/${route}`);
+    }
+    assert.equal(page.seen.requests.length, 5);
+  });
+  test('in WeCom the present one counts on an iPhone too', async () => {
+    const { wxsign } = open({ userAgent: WECOM_IPHONE, landing: FIRST, respond: both, verdict: compares(() => SIGNED) });
+    assert.equal((await wxsign.ready()).config.url, SIGNED);
+  });
+  test('where the one is refused as invalid the other one is tried, once', async () => {
+    const android = open({ landing: FIRST, respond: both, verdict: compares(() => FIRST) });
+    assert.equal((await android.wxsign.ready()).config.url, FIRST);
+    assert.equal(android.seen.requests.length, 1);
+    const neither = open({ landing: FIRST, respond: both, verdict: () => 'preVerifyJSAPI:fail_invalid signature' });
+    assert.equal((await failure(neither.wxsign.ready())).code, 'invalid_signature');
+    const tried = neither.seen.invoked.filter(([name]) => name === 'preVerifyJSAPI').map(([, params]) => params.verifySignature);
+    assert.deepEqual([...new Set(tried)], [`of ${SIGNED}`, `of ${FIRST}`]);
+  });
+  test('a URL of the caller’s own is signed alone', async () => {
+    const { wxsign, seen } = open({ landing: FIRST });
+    await wxsign.ready({ url: FIRST });
+    assert.ok(!seen.requests[0].url.includes('landing_url'));
+  });
+  test('a URL that is cleaned while the run is under way is signed again', async () => {
+    const page = open({
+      respond: (url) => { page.window.history.replaceState({}, '', '/page?a=1'); return both(url); },
+      verdict: compares(() => page.window.location.href.split('#')[0]),
+    });
+    assert.equal((await page.wxsign.ready()).config.url, 'https://m.example.com/page?a=1');
+    assert.equal(page.seen.requests.length, 2);
+  });
+  test('follow signs after a route change, and five of them in one tick once', async () => {
+    const page = open({ data: { follow: '' }, respond: both, verdict: compares(() => page.window.location.href.split('#')[0]) });
+    await page.wxsign.ready();
+    for (let route = 0; route < 5; route += 1) page.window.history.pushState({}, '', `/route/${route}`);
+    await page.advance(1000);
+    assert.equal(page.seen.requests.length, 2);
+    assert.match(page.seen.requests[1].url, /route%2F4/);
+  });
+  test('a page that comes back from the back-forward cache is configured anew', async () => {
+    const page = open({ respond: both });
+    await page.wxsign.ready();
+    page.emit({ type: 'pageshow', persisted: false });
+    page.emit({ type: 'pageshow', persisted: true });
+    await page.wxsign.ready();
+    assert.equal(page.seen.requests.length, 2);
+  });
+});
+
+describe('ready', { skip }, () => {
+  test('with what a bundler made of the official script uses the page’s', async () => {
+    const { wxsign } = open();
+    assert.equal((await wxsign.ready({ wx: {} })).config.appId, ANSWER.appId);
+  });
+  test('takes an empty list as none', async () => {
+    const { wxsign, seen } = open();
+    await wxsign.ready({ jsApiList: [] });
+    assert.ok(seen.invoked[0][1].verifyJsApiList.length > 0);
+  });
+  test('asks once more where the service says in how many seconds, up to five', async () => {
+    const away = { error: { code: 'credential_unavailable', message: 'starting', hint: '' } };
+    const answers = [answer(away, 503, { 'Retry-After': '2' }), answer(ANSWER)];
+    const page = open({ respond: () => answers.shift() });
+    const promise = page.wxsign.ready();
+    await page.advance(2000);
+    assert.equal((await promise).config.appId, ANSWER.appId);
+    const long = open({ respond: () => answer(away, 503, { 'Retry-After': '60' }) });
+    assert.equal((await failure(long.wxsign.ready())).code, 'credential_unavailable');
+    assert.equal(long.seen.requests.length, 1);
+  });
+  test('says what an open tag reports', async () => {
+    const { seen, window } = open();
+    window.document.dispatchEvent({ type: 'WeixinOpenTagsError', detail: { errMsg: 'no right' } });
+    assert.ok(seen.console.some(([level, words]) => level === 'warn' && words.includes('no right')));
+  });
+});
+
+describe('call and share', { skip }, () => {
+  test('a call resolves with WeChat’s answer, and says which name is none', async () => {
+    const { wxsign } = open();
+    assert.match((await wxsign.call('scanQRCode', { needResult: 0 })).errMsg, /ok$/);
+    assert.equal((await failure(wxsign.call('scanQrcode'))).code, 'no_such_interface');
+  });
+  test('both cards are set, their link without what WeChat and the log-in added, and what is no address is warned of', async () => {
+    const { wxsign, seen } = open({ href: 'https://m.example.com/a?code=1&b=2&from=singlemessage&state=x#top' });
+    await wxsign.share({ title: 'A', imgUrl: '/logo.png' });
+    const cards = seen.invoked.filter(([name]) => name.startsWith('update'));
+    assert.deepEqual(cards.map(([name]) => name).sort(), ['updateAppMessageShareData', 'updateTimelineShareData']);
+    assert.ok(cards.every(([, card]) => card.link === 'https://m.example.com/a?b=2#top'));
+    assert.ok(seen.console.some(([level, words]) => level === 'warn' && words.includes('imgUrl')));
+  });
+  test('the card follows the route where its link is the page’s own', async () => {
+    const { wxsign, seen, window, advance } = open({ respond: both });
+    await wxsign.share({ title: 'A' });
+    window.history.pushState({}, '', '/other');
+    await advance(1000);
+    const links = seen.invoked.filter(([name]) => name === 'updateAppMessageShareData').map(([, card]) => card.link);
+    assert.deepEqual(links, [PAGE, 'https://m.example.com/other']);
   });
 });
 
@@ -365,6 +499,9 @@ describe('data-wxsign-auto', { skip }, () => {
 test('the ES module door offers the same functions, on a server too', async () => {
   const door = await import('../../static/wxsign.mjs');
   assert.equal(door.default.ready, door.ready);
+  assert.equal((await failure(door.ready())).code, 'not_a_browser');
+  assert.equal((await failure(door.share({}))).code, 'not_a_browser');
+  assert.equal((await failure(door.call('scanQRCode'))).code, 'not_a_browser');
   assert.equal(new door.WxsignError('a_code', 'words').hint, '');
   assert.equal(door.endpointBeside('https://a.example.com/wx/static/wxsign.mjs'), 'https://a.example.com/wx/jsconfig');
 });
