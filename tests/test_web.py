@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from ipaddress import ip_network
 from pathlib import Path
@@ -240,11 +242,23 @@ def test_the_client_script_is_there_for_pages_of_other_origins(client):
     assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert response.content_type.startswith("text/javascript")
-    assert response.cache_control.max_age == 3600
+    assert (response.cache_control.max_age, response.cache_control.s_maxage) == (0, 60)
     assert (
         client.get("/static/wxsign.js", headers={"If-None-Match": response.headers["ETag"]}).status_code
         == 304
     )
+
+
+def test_the_client_under_the_name_of_its_version_never_changes_and_its_hash_is_told(client):
+    response = client.get("/static/wxsign.v2.js")
+    assert response.data == client.get("/static/wxsign.js").data
+    assert response.cache_control.immutable
+    assert response.cache_control.max_age == 31_536_000
+    digest = base64.b64encode(hashlib.sha384(response.data).digest()).decode()
+    for page in ("javascript.md", "javascript.zh-CN.md"):
+        assert f'integrity="sha384-{digest}"' in (ROOT / "docs" / page).read_text(), (
+            "the file changed: its version too?"
+        )
 
 
 def test_every_static_file_has_a_media_type_of_our_own_table(client):

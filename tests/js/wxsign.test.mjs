@@ -150,7 +150,7 @@ describe('a refused page', { skip }, () => {
   });
   test('looks for another cause when the page’s own URL was signed', async () => {
     const { hint } = await failure(open({ verdict: () => 'preVerifyJSAPI:fail_invalid signature' }).wxsign.ready());
-    assert.match(hint, /exactly the URL of this page.*replaced by another system/);
+    assert.match(hint, /URL of this page.*another system replaced the ticket/);
   });
 });
 

@@ -24,6 +24,11 @@ from wxsign.settings.table import DEFAULT_API_BASE
 from wxsign.signing import parse_page_url
 
 _STATIC_SECONDS: Final = 3600
+_PROXY_SECONDS: Final = 60
+_FOR_GOOD_SECONDS: Final = 365 * 24 * 3600
+_CLIENT: Final = "wxsign.js"
+# Another name with each release that changes the file: docs/javascript.md has its hash.
+_CLIENT_OF_A_VERSION: Final = "wxsign.v2.js"
 # By our own table: the system's may know .js by another name, and .ts as a video.
 _MEDIA_TYPES: Final = {
     ".css": "text/css",
@@ -67,18 +72,33 @@ def _files() -> dict[str, Path]:
 
 def static(name: str) -> Response:
     """Serve a file; the client script is there for pages of other origins."""
-    path = _files().get(name)
+    path = _files().get(_CLIENT if name == _CLIENT_OF_A_VERSION else name)
     if path is None:
         raise NotFoundError
     response = Response(path.read_bytes(), mimetype=_MEDIA_TYPES.get(path.suffix))
-    response.cache_control.public = True
-    response.cache_control.max_age = 0 if dev_mode() else _STATIC_SECONDS
+    _keep(response, name)
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers["Access-Control-Allow-Origin"] = "*"
     # Of the content, not of the file's time: the same on every machine of a fleet.
     response.add_etag()
     response.make_conditional(request)
     return response
+
+
+def _keep(response: Response, name: str) -> None:
+    """How long browsers keep a file: the client under its version's name for good, under its own until the next visit."""
+    response.cache_control.public = True
+    if dev_mode():
+        response.cache_control.max_age = 0
+    elif name == _CLIENT_OF_A_VERSION:
+        response.cache_control.max_age = _FOR_GOOD_SECONDS
+        response.cache_control.immutable = True
+    elif name == _CLIENT:
+        response.cache_control.max_age = 0
+        # A proxy of ours may keep it while the service restarts.
+        response.cache_control.s_maxage = _PROXY_SECONDS
+    else:
+        response.cache_control.max_age = _STATIC_SECONDS
 
 
 def index() -> Response:
