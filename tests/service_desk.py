@@ -141,7 +141,7 @@ class ServiceDesk:
         verdict = self.sandbox.verify(
             Signed(signed.app_id, str(signed.timestamp), signed.nonce_str, signed.signature, PAGE)
         )
-        return "ok" if verdict.ok else verdict.reason
+        return "ok" if verdict.ok else verdict.cause.id
 
     @property
     def token_key(self):

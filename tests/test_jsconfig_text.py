@@ -19,12 +19,12 @@ CALL = call_of({"REQUEST_METHOD": "GET", "HTTP_ACCEPT_LANGUAGE": "zh"})
 @example('https://a/"\\\n\u2028\x7f', ("scan",))
 def test_the_text_is_the_json_of_the_configuration(url, names):
     config = JSConfig("wx0123456789abcdef", 1, "n" * 16, "s" * 40, url, names, names)
-    assert jsconfig._text(config, None, CALL) == json_text(config.as_dict())
+    assert jsconfig._text(config, (), CALL) == json_text(config.as_dict())
 
 
 def test_with_a_warning_it_is_in_the_callers_language():
     config = JSConfig("wx0123456789abcdef", 1, "n" * 16, "s" * 40, "https://a/", (), ())
-    text = jsconfig._text(config, ENCODED_TWICE, CALL)
+    text = jsconfig._text(config, (ENCODED_TWICE,), CALL)
     assert json.loads(text)["warnings"] == [ENCODED_TWICE.as_dict("zh")]
 
 

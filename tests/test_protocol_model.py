@@ -10,6 +10,7 @@ from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from broker_desk import CLASSIC, SHARED_MEMORY, TOKEN
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,6 +20,9 @@ from protocol_world import World
 
 from wxsign.broker.broker import FOLLOW_SECONDS
 from wxsign.stores import MemoryStore, SqliteStore
+
+# It starts no process, but two minutes of it would be three times that under coverage.
+pytestmark = pytest.mark.fleet
 
 LONG = os.environ.get("LONG_TESTS") == "1"
 CONTENTS = ("_generation", "_records", "_leases", "_notes", "_counters")

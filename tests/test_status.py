@@ -150,6 +150,7 @@ def test_what_nobody_can_read_as_a_duration_is_a_wrong_usage():
     assert "12h" in run("status", "--since", "yesterday", code=2).output
 
 
+@pytest.mark.timing
 def test_ten_thousand_accounts_a_thousand_in_use_take_less_than_a_second_and_a_bounded_answer(tmp_path):
     settings = Settings(
         accounts=tuple(
