@@ -6,6 +6,8 @@ from service_desk import DEFAULT_APPID, DEFAULT_SECRET
 
 from wxsign.credentials import TokenEndpoint
 
+pytestmark = pytest.mark.days
+
 HOUR = 3600
 # The look of the next second, and the call that it starts.
 NOTICED = HOUR + 5

@@ -10,6 +10,8 @@ from machines_desk import Machines
 from wxsign.credentials import TokenEndpoint
 from wxsign.stores import Ration, SqliteStore
 
+pytestmark = pytest.mark.days
+
 HOUR = 3600
 SKEWS = [(0, 0), (30, 0), (-30, 0), (30, -30)]
 

@@ -15,6 +15,8 @@ from wxsign.states import LASTING_SCOPES
 from wxsign.stores import MemoryStore
 from wxsign.text import Text
 
+pytestmark = pytest.mark.days
+
 HOUR = 3600
 
 

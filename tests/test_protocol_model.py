@@ -21,8 +21,7 @@ from protocol_world import World
 from wxsign.broker.broker import FOLLOW_SECONDS
 from wxsign.stores import MemoryStore, SqliteStore
 
-# It starts no process, but two minutes of it would be three times that under coverage.
-pytestmark = pytest.mark.fleet
+pytestmark = pytest.mark.days
 
 LONG = os.environ.get("LONG_TESTS") == "1"
 CONTENTS = ("_generation", "_records", "_leases", "_notes", "_counters")

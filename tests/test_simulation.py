@@ -6,6 +6,8 @@ from service_desk import DEFAULT_APPID, ServiceDesk
 from wxsign.credentials import TokenEndpoint
 from wxsign.sandbox.faults import Fault
 
+pytestmark = pytest.mark.days
+
 HOUR = 3600
 POLL_SECONDS, HUNT_SECONDS, LOOK_SECONDS = 60, 5, 1
 

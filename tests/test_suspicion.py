@@ -20,6 +20,8 @@ from wxsign.sandbox.faults import Fault
 from wxsign.stores import SqliteStore
 from wxsign.web import create_app
 
+pytestmark = pytest.mark.days
+
 HOUR = 3600
 CLIENT_KEY = "k" * 40
 
