@@ -23,14 +23,14 @@ from click.testing import CliRunner
 from running import accepts, ask, free_port, running
 
 from wxsign import cli, sandbox, serving
-from wxsign.accounts import sha256_of_key
+from wxsign.accounts import HostRule, sha256_of_key
 from wxsign.commands import asking, checking, dev, remarks
 from wxsign.commands import running as commands
 from wxsign.commands.dev import DEV_CLIENT_KEY, DevServer, Plan
 from wxsign.errors import ConfigError
 from wxsign.serving import launch
 from wxsign.settings import load_settings
-from wxsign.signing import signature, string_to_sign
+from wxsign.signing import parse_page_url, signature, string_to_sign
 from wxsign.stores import SqliteStore, open_store
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -553,3 +553,48 @@ def test_sandbox_runs_the_simulated_wechat_alone(monkeypatch):
     monkeypatch.setattr(commands, "run_sandbox", lambda arguments: given.append(arguments) or 2)
     run("sandbox", "--port", "0", "--setting", "ticket_life_seconds=30", code=2)
     assert given == [("--port", "0", "--setting", "ticket_life_seconds=30")]
+
+
+def test_dev_signs_for_hosts_that_it_is_told_of_and_says_how_to_tell_it(capfd):
+    with DevServer(
+        Plan("127.0.0.1", 0, 0, allowed_hosts=(HostRule.parse("tunnel.example.net:8443"),))
+    ) as server:
+        ask(server.plan.port, f"/jsconfig?url={quote('https://tunnel.example.net:8443/a?x=1', safe='')}")
+        refused = ask(server.plan.port, f"/jsconfig?url={quote('https://other.example.net/', safe='')}")
+    said = capfd.readouterr().err
+    assert "signed https://tunnel.example.net:8443/a?x=1" in said
+    assert "wxsign dev --allow-host other.example.net" in said
+    assert refused.status == 403
+    assert "--allow-host other.example.net" in refused.json["error"]["hint"]
+
+
+def test_dev_takes_hosts_from_options_and_the_environment_and_names_one_that_is_none(monkeypatch):
+    seen = []
+    monkeypatch.setattr(commands, "stop_signals", lambda: nullcontext(lambda: None))
+    monkeypatch.setattr(commands, "DevServer", lambda plan: seen.append(plan) or DevServer(plan))
+    monkeypatch.setenv("WXSIGN_ALLOWED_HOSTS", "a.example.com, b.example.com:8443")
+    run("dev", "--port", "0", "--allow-host", "c.example.com")
+    assert [str(rule) for rule in seen[0].allowed_hosts] == [
+        "c.example.com",
+        "a.example.com",
+        "b.example.com:8443",
+    ]
+    assert (
+        "--allow-host: 'https://x' is no host"
+        in run("dev", "--port", "0", "--allow-host", "https://x", code=2).stderr
+    )
+
+
+def test_dev_in_a_network_signs_its_address_on_any_port():
+    with DevServer(Plan("127.0.0.1", 0, 0, lan="127.0.0.2")) as server:
+        (account,) = server.service.settings.accounts
+        assert account.may_sign(parse_page_url("http://127.0.0.2:5173/"))
+
+
+def test_dev_says_when_the_ticket_was_replaced(capfd):
+    with DevServer(Plan("127.0.0.1", 0, 0)) as server:
+        page = quote(f"{server.plan.origin}/demo", safe="")
+        ask(server.plan.port, f"/jsconfig?url={page}")
+        server.sandbox.sandbox.rotate(sandbox.DEFAULT_APPID, "jsapi_ticket")
+        server.service.refresh("default")
+    assert "the ticket was replaced" in capfd.readouterr().err

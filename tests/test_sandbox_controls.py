@@ -246,3 +246,25 @@ def test_the_page_runs_nothing_inline(desk):
 
 def test_an_unknown_page_is_a_404_in_json(desk):
     assert desk.client.get("/nothing").json["error"]["code"] == "not_found"
+
+
+def test_the_page_for_people_shows_the_latest_verdicts_with_their_cause(desk):
+    client = desk.client
+    assert "No page has called wx.config yet." in client.get("/sandbox/?lang=en").text
+    config = {
+        "appId": DEFAULT_APPID,
+        "verifyTimestamp": "1414587457",
+        "verifyNonceStr": "a-nonce",
+        "verifySignature": "0" * 40,
+    }
+    for number in range(60):
+        client.post("/sandbox/bridge/verify", json=config | {"url": f"http://127.0.0.1/{number}?a=<b>"})
+    for language, words in (
+        ("en", "no ticket of this sandbox gives this signature"),
+        ("zh", "用沙箱里的任何 ticket"),
+    ):
+        text = client.get(f"/sandbox/?lang={language}").text
+        assert words in text
+        assert "http://127.0.0.1/59?a=&lt;b&gt;" in text
+        assert "http://127.0.0.1/9?" not in text
+    assert len(desk.state()["verdicts"]) == 50

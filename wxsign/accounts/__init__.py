@@ -1,7 +1,7 @@
 """Who may sign for which hosts, and who may ask with which keys."""
 
 from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_within, sha256_of_key
-from wxsign.accounts.hosts import LOOPBACK, HostRule
+from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, OfficialAccount
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
 
@@ -12,6 +12,7 @@ __all__ = [
     "LOOPBACK",
     "SCOPES",
     "AccountRegistry",
+    "AnyPort",
     "ApiClient",
     "HostRule",
     "OfficialAccount",

@@ -73,5 +73,13 @@ def _is_loopback_ip(host: str) -> bool:
     return host.startswith("127.") and host.rpartition(".")[2].isdigit()
 
 
+class AnyPort(HostRule):
+    """Matches one host on any port. Only `wxsign dev` makes one: no entry of a configuration parses to it."""
+
+    def matches(self, page: PageUrl) -> bool:
+        """Whether it is this host."""
+        return page.host == self.host
+
+
 LOOPBACK: Final[HostRule] = _Loopback("localhost")
 """Allows loopback hosts on any port. Only `wxsign dev` uses it: no entry of a configuration parses to it."""

@@ -11,14 +11,16 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from wxsign import sandbox
-from wxsign.accounts import LOOPBACK, ApiClient, HostRule, OfficialAccount, sha256_of_key
-from wxsign.errors import ConfigError, Problem, Text
+from wxsign.accounts import LOOPBACK, AnyPort, ApiClient, HostRule, OfficialAccount, sha256_of_key
+from wxsign.broker import Adopted
+from wxsign.credentials import CredentialKind, digest
+from wxsign.errors import ConfigError, HostNotAllowed, Problem, Text
 from wxsign.logs import printable
 from wxsign.service import WxSign
 from wxsign.settings import Settings
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from wxsign.broker import RefreshEvent
+    from wxsign.credentials import CredentialKey
     from wxsign.sandbox import SandboxServer
+    from wxsign.signing import JSConfig
 
 BACKLOG: Final = 1024
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
@@ -39,12 +44,16 @@ DEV_CLIENT_KEY: Final = "sandbox-client-key-00000000000000000001"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where to listen. `lan` is this machine's address in its network, None to stay on loopback."""
+    """Where to listen. `lan` is this machine's address in its network, None to stay on loopback.
+
+    Pages of loopback are signed on any port, those of the `lan` address too, and those of `allowed_hosts`.
+    """
 
     host: str
     port: int
     sandbox_port: int
     lan: str | None = None
+    allowed_hosts: tuple[HostRule, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -57,6 +66,43 @@ class Plan:
         return EVERY_ADDRESS if self.lan else self.host
 
 
+class DevService(WxSign):
+    """Says in a line what was signed, and why a page was not: the page's URL too, which no log of the real service has."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, observers=(self._note,))
+        self._known: dict[CredentialKey, str] = {}
+
+    def jsconfig(self, url: str, account: str | None = None, landing_url: str | None = None) -> JSConfig:
+        """As the real service; a host that is not allowed is told how to allow it."""
+        try:
+            config = super().jsconfig(url, account, landing_url)
+        except HostNotAllowed as error:
+            host = error.host or "HOST"
+            error.hint = Text(
+                f"Allow it here: wxsign dev --allow-host {host}",
+                f"在这里允许它：wxsign dev --allow-host {host}",
+            )
+            _print(f"not signed {url}: {error.message.en} {error.hint.en} {error.message.zh}{error.hint.zh}")
+            raise
+        told = "".join(f" [{warning.code}]" for warning in config.warnings)
+        landing = f" (opened at {config.landing.url})" if config.landing else ""
+        _print(f"signed {config.url}{landing}{told}")
+        return config
+
+    def _note(self, event: RefreshEvent | Adopted) -> None:
+        if not isinstance(event, Adopted) or event.key.kind is not CredentialKind.JSAPI_TICKET:
+            return
+        known = digest(event.credential.value or "")
+        if self._known.get(event.key, known) != known:
+            _print("the ticket was replaced: pages signed before are red 票据已更换：之前的签名已失效")
+        self._known[event.key] = known
+
+
+def _print(line: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {printable(line)}\n")
+
+
 class DevServer:
     """Sandbox, service and pages, running. Ends with `close()` or as a context manager."""
 
@@ -65,8 +111,8 @@ class DevServer:
         with ExitStack() as opened:
             self.sandbox = opened.enter_context(_sandbox(plan))
             listener = opened.enter_context(_listener("--port", plan.bind, plan.port))
-            self.plan = Plan(plan.host, listener.getsockname()[1], self.sandbox.port, plan.lan)
-            self.service = WxSign(_settings(self.plan, self.sandbox.port))
+            self.plan = replace(plan, port=listener.getsockname()[1], sandbox_port=self.sandbox.port)
+            self.service = DevService(_settings(self.plan, self.sandbox.port))
             self._server = _server(self.plan, self.service, self.bridge_src, listener)
             opened.pop_all()
         listener.close()
@@ -112,9 +158,9 @@ def lan_address() -> str | None:
 
 
 def _settings(plan: Plan, sandbox_port: int) -> Settings:
-    hosts: tuple[HostRule, ...] = (LOOPBACK,)
+    hosts: tuple[HostRule, ...] = (LOOPBACK, *plan.allowed_hosts)
     if plan.lan:
-        hosts = (*hosts, HostRule.parse(f"{_in_url(plan.lan)}:{plan.port}"))
+        hosts = (*hosts, AnyPort(HostRule.parse(_in_url(plan.lan)).host))
     account = OfficialAccount("default", sandbox.DEFAULT_APPID, sandbox.DEFAULT_SECRET, hosts)
     client = ApiClient("sandbox", (sha256_of_key(DEV_CLIENT_KEY),))
     # The sandbox forgets its tokens when it ends, so must the store.
@@ -149,7 +195,10 @@ def _listener(option: str, host: str, port: int) -> socket.socket:
 def _taken(option: str, host: str, port: int, error: OSError) -> ConfigError:
     reason = error.strerror or str(error)
     message = Text(f"cannot listen on {host}:{port}: {reason}.", f"无法监听 {host}:{port}：{reason}。")
-    hint = Text(f"Choose another port: {option} {port + 2}.", f"请换一个端口：{option} {port + 2}。")
+    make = f" make run PORT={port + 2}" if option == "--port" else ""
+    hint = Text(
+        f"Choose another port: {option} {port + 2}.{make}", f"请换一个端口：{option} {port + 2}。{make}"
+    )
     return ConfigError([Problem(option, message, hint)])
 
 
@@ -170,7 +219,7 @@ class _Handler(WSGIRequestHandler):
         del size
         # What is no HTTP has neither.
         method, path = self.command or "-", getattr(self, "path", "-").partition("?")[0]
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {printable(method)} {printable(path)} {code}\n")
+        _print(f"{method} {path} {code}")
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's signature
         """Write nothing else: request lines may carry codes and keys."""

@@ -9,6 +9,7 @@ import click
 import segno
 
 from wxsign import serving
+from wxsign.accounts import HostRule
 from wxsign.commands.dev import DEV_CLIENT_KEY, LOOPBACK_ADDRESS, DevServer, Plan, lan_address
 from wxsign.commands.group import main, say, settings_of
 from wxsign.errors import ConfigError, Problem, Text
@@ -30,9 +31,16 @@ from wxsign.serving import launch
     "--sandbox-port", type=click.IntRange(0, 65535), help="Default: the next port. 沙箱端口，默认下一个。"
 )
 @click.option(
+    "--allow-host",
+    "entries",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Sign pages of this host too; may be repeated; or WXSIGN_ALLOWED_HOSTS. 同时允许该域名的页面，可重复。",
+)
+@click.option(
     "--lan", is_flag=True, help="Open to the network, with a QR code for a phone. 开放到局域网并打印二维码。"
 )
-def dev(host: str, port: int, sandbox_port: int | None, *, lan: bool) -> None:
+def dev(host: str, port: int, sandbox_port: int | None, entries: tuple[str, ...], *, lan: bool) -> None:
     """Run sandbox, service and demo page together, without any account. 一起运行沙箱、服务和演示页，无需账号。
 
     \b
@@ -40,14 +48,29 @@ def dev(host: str, port: int, sandbox_port: int | None, *, lan: bool) -> None:
       wxsign dev
       wxsign dev --port 8080
       wxsign dev --lan                  and open it on a phone in the same network
+      wxsign dev --allow-host m.example.com --allow-host tunnel.example.net:8443
     """
     following = (port + 1 if port else 0) if sandbox_port is None else sandbox_port
-    plan = Plan(host, port, following, _lan_address() if lan else None)
+    listed = [*entries, *os.environ.get("WXSIGN_ALLOWED_HOSTS", "").split(",")]
+    rules = tuple(_rule(entry.strip()) for entry in listed if entry.strip())
+    plan = Plan(host, port, following, _lan_address() if lan else None, rules)
     # Whoever starts us may stop us before we have said anything.
     with stop_signals() as wait_for_stop, DevServer(plan) as server:
         _greet(server)
         wait_for_stop()
     say("Stopped.", "已停止。")
+
+
+def _rule(entry: str) -> HostRule:
+    try:
+        return HostRule.parse(entry)
+    except ValueError as error:
+        message = Text(f"{entry!a} is no host: {error}.", f"{entry!a} 不是有效的域名：{error}。")
+        hint = Text(
+            "For example: m.example.com, or tunnel.example.net:8443.",
+            "例如：m.example.com 或 tunnel.example.net:8443。",
+        )
+        raise ConfigError([Problem("--allow-host", message, hint)]) from None
 
 
 def _lan_address() -> str:

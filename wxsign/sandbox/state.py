@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from wxsign.sandbox.verification import Signed, Verdict, verify
 
 CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card"}
 PAGE_CHECKS = "bridge_verify"
+# So many of the latest verdicts on pages are shown.
+VERDICTS = 50
 CREDENTIAL_NAMES = ("access_token", "stable_token", *CREDENTIALS)
 
 
@@ -60,6 +63,7 @@ class Sandbox:
         self._offset_seconds = 0.0
         self._faults = FaultQueue()
         self._journal = Journal()
+        self._verdicts: deque[dict[str, object]] = deque(maxlen=VERDICTS)
         self._accounts = {
             appid: Account(appid, secret, self._now()) for appid, secret in self._start.accounts.items()
         }
@@ -109,7 +113,18 @@ class Sandbox:
         with self._lock:
             self._journal.calls[PAGE_CHECKS] += by_page
             world = self._world()
-            return verify(world if at is None else replace(world, now=at), signed)
+            verdict = verify(world if at is None else replace(world, now=at), signed)
+            if by_page:
+                self._verdicts.appendleft(
+                    {
+                        "at": world.now,
+                        "ok": verdict.ok,
+                        "url": signed.url,
+                        "cause": verdict.cause.id if verdict.cause else verdict.err_msg,
+                        "detail": verdict.detail(),
+                    }
+                )
+            return verdict
 
     # controls
 
@@ -212,6 +227,7 @@ class Sandbox:
                 "faults": self._faults.pending(),
                 "calls": {name: self._journal.calls[name] for name in (*ENDPOINTS, PAGE_CHECKS)},
                 "in_flight_max": {name: self._journal.in_flight_max[name] for name in ENDPOINTS},
+                "verdicts": list(self._verdicts),
             }
 
     def _account_view(self, account: Account, now: float) -> dict[str, object]:
