@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,15 +159,17 @@ def browser(require_program) -> Iterator[Browser]:
 def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     contexts: list[BrowserContext] = []
 
-    def open_page(url: str, *, sdk="1.6.0", down=(), bridge=True, **options) -> Visit:
+    def open_page(url: str, *, sdk="1.6.0", down=(), bridge=True, stand_in=True, **options) -> Visit:
         context = browser.new_context(**(PHONE | options))
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
         context.add_init_script(WATCH)
         visited = Visit(context.new_page())
-        context.route("**/*", lambda route: deliver(route, visited, sdk, down, bridge=bridge))
+        kept_back = [name for name, there in (("bridge.js", bridge), ("jweixin.js", stand_in)) if not there]
+        context.route("**/*", lambda route: deliver(route, visited, sdk, down, kept_back))
         visited.page.on("pageerror", lambda error: visited.errors.append(str(error)))
-        visited.page.goto(url)
+        # A script that never comes keeps the load event back, but not the page.
+        visited.page.goto(url, wait_until="domcontentloaded" if sdk == "blackholed" else "load")
         return visited
 
     yield open_page
@@ -174,11 +177,17 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         context.close()
 
 
-def deliver(route: Route, visited: Visit, sdk: str, down: tuple[str, ...], *, bridge: bool) -> None:
-    """Let loopback through, answer for Tencent's script hosts from npm, and let nothing else out."""
+def deliver(route: Route, visited: Visit, sdk: str, down: tuple[str, ...], kept_back: list[str]) -> None:
+    """Let loopback through but for the files kept back, answer for Tencent's script hosts from npm, and let nothing else out.
+
+    With `blackholed` as the sdk these hosts never answer.
+    """
     address = urlsplit(route.request.url)
-    if address.hostname in {"127.0.0.1", "localhost"} and (bridge or not address.path.endswith("/bridge.js")):
+    official = address.hostname in {"res.wx.qq.com", "res2.wx.qq.com"}
+    if address.hostname in {"127.0.0.1", "localhost"} and address.path.rpartition("/")[2] not in kept_back:
         route.continue_()
+    elif official and sdk == "blackholed":
+        visited.outside.append(address.hostname or "")
     elif address.hostname in {"res.wx.qq.com", "res2.wx.qq.com"} - set(down):
         visited.outside.append(address.hostname)
         route.fulfill(body=official_script(sdk), content_type="text/javascript")
@@ -216,6 +225,42 @@ def test_the_page_turns_green_and_interfaces_answer_under_a_strict_policy(servic
     expect(seen.press("getNetworkType")).to_contain_text('"networkType": "wifi"')
     expect(seen.press("getLocation")).to_contain_text("getLocation:ok")
     assert (seen.blocked(), seen.errors, seen.outside) == ([], [], ["res.wx.qq.com"])
+
+
+@pytest.mark.parametrize("agent", [None, ANDROID])
+def test_where_wechats_hosts_never_answer_a_stand_in_turns_the_page_green_and_says_so(service, visit, agent):
+    began = time.monotonic()
+    seen = visit(f"{service.url}/demo", sdk="blackholed", **({"user_agent": agent} if agent else {}))
+
+    assert seen.state() == "ready"
+    assert time.monotonic() - began < 6
+    since_start = seen.page.evaluate("() => performance.now()")
+    assert since_start < 6000
+    expect(seen.page.locator("wxsign-sandbox .line")).to_contain_text("替身")
+    expect(seen.press("checkJsApi")).to_contain_text('"scanQRCode": true')
+    expect(seen.press("getNetworkType")).to_contain_text('"networkType": "wifi"')
+    expect(seen.press("getLocation")).to_contain_text("getLocation:ok")
+    result = seen.press("chooseImage")
+    seen.choose("拍照")
+    expect(result).to_contain_text("weixin://resourceid/" if agent else "wxLocalResource://")
+    result = seen.press("scanQRCode")
+    seen.choose("取消")
+    expect(result).to_contain_text("scanQRCode:cancel")
+    result = seen.press("onMenuShareAppMessage")
+    seen.page.click("wxsign-sandbox .menu")
+    seen.choose("发送给朋友")
+    expect(result).to_contain_text("sendAppMessage:ok")
+    assert (seen.blocked(), seen.errors) == ([], [])
+
+
+def test_the_stand_in_has_every_interface_of_wechats_script(service, visit):
+    names = """() => Object.keys(wx).filter((name) => typeof wx[name] === 'function').sort()
+        .concat(Object.keys(wx.miniProgram).sort())"""
+    real = visit(f"{service.url}/demo")
+    real.state()
+    stand_in = visit(f"{service.url}/demo", down=("res.wx.qq.com", "res2.wx.qq.com"))
+    stand_in.state()
+    assert stand_in.page.evaluate(names) == real.page.evaluate(names)
 
 
 @pytest.mark.parametrize("sdk", ["1.6.0", "later revision"])
@@ -264,7 +309,7 @@ def test_the_backup_host_is_used_when_the_first_one_fails(service, visit):
 
 
 def test_without_wechats_script_the_page_names_the_hosts_and_can_try_again(service, visit):
-    seen = visit(f"{service.url}/demo", down=("res.wx.qq.com", "res2.wx.qq.com"))
+    seen = visit(f"{service.url}/demo", down=("res.wx.qq.com", "res2.wx.qq.com"), stand_in=False)
 
     assert seen.state() == "error"
     expect(seen.page.locator("#verdict-text")).to_contain_text("res.wx.qq.com, res2.wx.qq.com")

@@ -133,6 +133,12 @@ def bridge_script() -> Response:
     return _open(_file("bridge.js", "text/javascript; charset=utf-8"))
 
 
+@bridge.get("/jweixin.js")
+def stand_in_script() -> Response:
+    """The script that stands in for WeChat's own where that cannot be loaded."""
+    return _open(_file("jweixin.js", "text/javascript; charset=utf-8"))
+
+
 @bridge.route("/bridge/verify", methods=["OPTIONS"])
 def bridge_preflight() -> Response:
     """Lets a page of any origin post JSON, one on a public address to a loopback sandbox too."""

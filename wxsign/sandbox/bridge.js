@@ -21,6 +21,9 @@
 
   const SCRIPT = new URL(document.currentScript.src);
   const VERIFY_URL = new URL('bridge/verify', SCRIPT).href;
+  // Where wxsign.js finds a script in place of WeChat's, if neither of its hosts can be reached.
+  window.wxsignStandIn = new URL('jweixin.js', SCRIPT).href;
+  document.addEventListener('wxsign:stand-in', sayStandIn);
   if (window.wx || window.jWeixin) {
     console.warn('wxsign sandbox: put bridge.js before WeChat’s script, which looks for its browser when it is loaded. '
       + '请把 bridge.js 放在微信官方脚本之前：官方脚本在加载时就会检查浏览器。');
@@ -90,6 +93,7 @@
     .menu b { font-weight: 700; letter-spacing: 1px; }
     .menu span { font-size: 12px; color: var(--soft); }
     .menu[hidden] { display: none; }
+    .line { position: fixed; z-index: 2147483600; left: 0; right: 0; bottom: 0; padding: 6px 12px; background: #fff3cd; color: #4d3800; font-size: 13px; }
     .toast { position: fixed; z-index: 2147483647; left: 50%; bottom: 18%; transform: translateX(-50%); max-width: 80%; padding: 10px 16px;
       border-radius: 8px; background: rgba(76,76,76,.95); color: #fff; font-size: 14px; text-align: center; white-space: pre-line; pointer-events: none; overflow-wrap: anywhere; }
     .mask { position: fixed; z-index: 2147483646; inset: 0; display: flex; flex-direction: column; justify-content: flex-end; background: rgba(0,0,0,.6); }
@@ -117,6 +121,18 @@
     tree.append(menu);
     document.body.append(layer);
     return tree;
+  }
+
+  // A line that stays: nobody shall take the stand-in for WeChat's own script.
+  function sayStandIn() {
+    const line = element('div', 'line', text(
+      '沙箱：无法加载微信官方脚本（没有网络？），正在使用它的替身。',
+      'Sandbox: WeChat’s own script could not be loaded (no network?); a stand-in runs in its place.',
+    ));
+    line.setAttribute('role', 'note');
+    const show = () => ui().append(line);
+    if (document.body) show();
+    else document.addEventListener('DOMContentLoaded', show);
   }
 
   // A short message that goes away by itself.
