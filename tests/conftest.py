@@ -41,6 +41,17 @@ def _logging_as_it_was() -> Iterator[None]:
         root.removeHandler(handler)
 
 
+@pytest.fixture(autouse=True)
+def _metrics_folder_as_it_was() -> Iterator[None]:
+    """A hook of gunicorn's master under test names a folder of its own, which no process of another test may look for."""
+    before = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    yield
+    if before is None:
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    else:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = before
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_watcher_outlives_its_module() -> Iterator[None]:
     """A service that a test started and left would go on asking and logging through all that follow."""

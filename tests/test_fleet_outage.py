@@ -88,7 +88,8 @@ def test_in_every_kind_of_outage_a_held_ticket_is_served_to_its_last_second_and_
             for account in accounts:
                 account.load.__exit__()
         for account in failing:
-            held = account.shots(begun, ends[account.name] - 0.1)
+            # WeChat is asked about each of them a moment after it was answered, on a busy machine a longer one.
+            held = account.shots(begun, ends[account.name] - 0.5)
             assert len(held) > 20, account.name
             assert {(shot.status, shot.verdict) for shot in held} == {(200, True)}, account.name
             # A moment after the ticket's end, because its holders count from the end of the call that brought it.
