@@ -8,6 +8,7 @@ import pytest
 from broker_desk import CLASSIC, PATIENCE_SECONDS, TICKET, TOKEN, Wire, desks, refused, together
 
 from wxsign.broker.broker import FOLLOW_SECONDS
+from wxsign.credentials import Credential
 from wxsign.errors import CredentialUnavailable, WeChatUnreachable
 
 
@@ -128,3 +129,31 @@ def test_who_waits_for_what_another_machine_may_fetch_does_not_hammer_the_store(
     desk.advance(2)
     caller.join(PATIENCE_SECONDS)
     assert len(looks) < 20
+
+
+def test_callers_of_a_machine_that_is_cut_off_wait_until_another_one_may_have_fetched(desk):
+    """Found by the scenario `wechat-one-cut-off` of chaos, on a machine that was busy with other work."""
+    worker = desk.worker()
+    worker.hold(TOKEN)
+    desk.wechat.always["access_token"] = WeChatUnreachable("connect", "/cgi-bin/stable_token")
+    desk.random = 1.0
+    desk.advance(7199)
+    worker.tick()
+    seat = worker.broker._near.seat(TOKEN)
+    # Another machine has succeeded since: this one asks only every ten minutes.
+    seat.failed = seat.failed._replace(
+        others_fetch=True, next_try=desk.boot() + 600, next_try_empty=desk.boot() + 600
+    )
+    desk.advance(1)
+    answers = []
+    callers = threading.Thread(target=lambda: answers.extend(together([lambda: worker.get(TOKEN)] * 3)))
+    callers.start()
+    time.sleep(0.1)
+    desk.advance(1.5)
+    time.sleep(0.6)
+    now, ended = desk.wall(), desk.stored(TOKEN)
+    fetched = Credential("token-2", ended.version + 1, 7200, now, now + 7200, now + 7200)
+    desk.store.replace(TOKEN.name, fetched)
+    worker.tick()
+    callers.join(PATIENCE_SECONDS)
+    assert answers == ["token-2"] * 3

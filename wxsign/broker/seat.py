@@ -180,15 +180,19 @@ class Seat:
             machines = concerns_machine(self.failed.error)
             self.failed = self.failed._replace(others_fetch=True) if machines else None
 
+    @property
+    def others_bring_until(self) -> float:
+        """Until when a value that has only just run out here is waited for: others may well be fetching its successor."""
+        failed = self.failed
+        others_may = failed is not None and (failed.others_fetch or failed.first_of_machine)
+        return self.last.usable_until + OTHERS_FETCH_SECONDS if self.last and others_may else -math.inf
+
     def told(self, now: float) -> Failed | None:
         """The failure that a caller is told who finds nothing usable; None while it is worth waiting."""
         failed = self.failed
         if failed is None:
             return None
-        others_may = failed.others_fetch or failed.first_of_machine
-        ran_out_at = self.last.usable_until if self.last and others_may else -math.inf
-        if now < max(failed.untold_until, ran_out_at + OTHERS_FETCH_SECONDS):
-            # It has only just run out, and the others may well be fetching its successor.
+        if now < max(failed.untold_until, self.others_bring_until):
             return None
         # What failed while something was still held is tried again by the ordinary, longer backoff.
         until = max(failed.next_try, failed.next_try_empty)

@@ -1,6 +1,7 @@
 """Who may wait for an empty credential, and how long: a hanging WeChat must not take every thread of a process.
 
-Callers wait freely for a second, so that an ordinary cold start refuses nobody. Beyond it only a quarter of the
+Callers wait freely for a second, so that an ordinary cold start refuses nobody, and for what another machine may bring until
+that is known. Beyond it only a quarter of the
 process's threads may go on waiting, and one account at most half of those.
 """
 
@@ -31,7 +32,7 @@ class Place:
 
     def seconds(self, now: float) -> float:
         """How long to wait until the next look; 0 for a caller who must leave. The lock of the table is held."""
-        free = self._seat.waited_since + FREE_WAIT_SECONDS - now
+        free = max(self._seat.waited_since + FREE_WAIT_SECONDS, self._seat.others_bring_until) - now
         if free > 0:
             return min(free, LOOK_UP_SECONDS)
         self.is_kept = self.is_kept or self._room.keep(self._seat)
