@@ -91,6 +91,7 @@ def site_in(tmp_path: Path, require_program: Callable[[str], str], *, hot: bool 
             yield Site(port, api_base, master, tmp_path)
 
 
+@pytest.mark.timing
 def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_call(site):
     with ThreadPoolExecutor(40) as callers:
         replies = list(callers.map(lambda _: site.ask(), range(200)))

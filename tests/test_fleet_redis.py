@@ -145,6 +145,8 @@ def burst(sockets, path, count):
     return asyncio.run(all_of_them())
 
 
+# A second is what everybody may wait: sixteen workers that start beside other tests take longer.
+@pytest.mark.timing
 def test_2000_first_requests_at_16_workers_on_a_cold_redis_make_one_token_call_and_one_ticket_call(pair):
     statuses = burst(pair.sockets, jsconfig_path(page_of("burst")), BURST)
     assert len(statuses) == BURST

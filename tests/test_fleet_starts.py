@@ -43,6 +43,7 @@ def two_accounts(sandbox, here):
     return many_accounts(sandbox.url, here, {"one": APPID, "two": OTHER})
 
 
+@pytest.mark.timing
 def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_call(here):
     with wechat(here, (APPID, OTHER), latency_seconds=0.25) as sandbox:
         with fleet(here, two_accounts(sandbox, here)) as service:
