@@ -11,9 +11,10 @@ import subprocess
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from fleet import eventually
 from running import Reply, answers, ask, free_port, gunicorn, running
 
 from wxsign.serving import launch
@@ -89,6 +90,17 @@ class Front:
     def ask(self, path: str, source: str = "127.0.0.1", **more: object) -> Reply:
         """Send a request through nginx."""
         return ask(self.port, path, source=source, **more)  # type: ignore[arg-type]
+
+    def lines(self, key: str, value: str) -> list[dict[str, Any]]:
+        """Return the lines of the access log with this value, once there are: nginx logs after it has answered."""
+        file = self.here / "logs/access.log"
+        return eventually(
+            lambda: [
+                line
+                for line in map(json.loads, file.read_bytes().decode().splitlines())
+                if line[key] == value
+            ]
+        )
 
     def logs(self) -> str:
         """Return everything that nginx has logged."""
@@ -206,8 +218,7 @@ def test_the_access_log_is_json_with_the_path_and_never_the_query(front):
         headers={"X-Request-Id": "a-known-request"},
     )
     front.ask("/api/v1/accounts?key=client-key", source="127.0.0.2")
-    lines = [json.loads(line) for line in (front.here / "logs/access.log").read_text().splitlines()]
-    known = next(line for line in lines if line["request_id"] == "a-known-request")
+    (known,) = front.lines("request_id", "a-known-request")
     assert known["path"] == "/jsconfig"
     assert known["status"] == 200
     assert not {"oauth-code", "client-key"} & set(re.findall("oauth-code|client-key", front.logs()))
@@ -219,8 +230,8 @@ def test_a_log_line_is_utf_8_whatever_bytes_a_path_has(front):
         connection.sendall(b"GET /\xff\xfe?code=oauth-code HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert connection.recv(64).startswith(b"HTTP/1.1 ")
     front.ask("/%E7%AD%BE?code=oauth-code")
-    lines = [json.loads(line) for line in (front.here / "logs/access.log").read_bytes().decode().splitlines()]
-    assert {line["path"] for line in lines} >= {"(not ASCII)", "/%E7%AD%BE"}
+    assert front.lines("path", "(not ASCII)")
+    assert front.lines("path", "/%E7%AD%BE")
     assert "oauth-code" not in front.logs()
 
 
@@ -230,8 +241,7 @@ def test_why_the_service_cannot_be_reached_stands_in_a_log_without_a_query(front
     assert front.ask("/jsconfig?code=oauth-code").status == 503
     assert front.ask("/healthz?code=oauth-code").status == 404
     assert front.ask("/healthz").status == 503
-    said = (front.here / "logs/wxsign-error.log").read_text()
-    assert "No such file or directory" in said
+    eventually(lambda: "No such file or directory" in (front.here / "logs/wxsign-error.log").read_text())
     assert "oauth-code" not in front.logs()
 
 

@@ -17,10 +17,12 @@ import pytest
 from at_sandbox import SHOP_KEY, control, service_at, wechat
 from fleet import eventually, fleet, one_account
 from fleet import wechat as wechat_process
+from prometheus_client import values
+from prometheus_client.mmap_dict import MmapedDict
 from werkzeug.test import Client
 
 from wxsign import __version__
-from wxsign.observers.metrics import Metrics
+from wxsign.observers.metrics import Metrics, exposition
 from wxsign.service import WxSign
 from wxsign.web import create_app
 
@@ -132,6 +134,25 @@ def test_without_the_extra_the_answer_names_it(sandbox):
 
 
 # over workers that come and go
+
+
+def test_a_scrape_waits_for_the_file_of_a_worker_that_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue(lambda: 1))
+    new = tmp_path / "counter_1.db"
+    new.touch()
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            MmapedDict(str(new)).close()
+
+    assert exposition(pause) == b""
+    assert len(pauses) == 2
+    new.write_bytes(b"")
+    with pytest.raises(OSError, match="cannot be read"):
+        exposition(pauses.append)
 
 
 class Counters:

@@ -7,6 +7,8 @@ Labels are account names, kinds and codes of ours: never a URL, an address or an
 from __future__ import annotations
 
 import logging
+import struct
+import time
 from collections import Counter as Tally
 from collections import deque
 from functools import cache, partial
@@ -35,6 +37,8 @@ GAUGES_SECONDS: Final = 5.0
 QUOTA_SECONDS: Final = 60.0
 # What a process may have signed before its Watcher comes by; beyond it the oldest go uncounted.
 WAITING: Final = 1_000_000
+LOOKS: Final = 100
+LOOK_AGAIN_SECONDS: Final = 0.01
 CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 STORE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 
@@ -186,10 +190,16 @@ def of_this_process() -> Metrics:
     return Metrics()
 
 
-def exposition() -> bytes:
-    """All metrics of all processes as Prometheus reads them."""
+def exposition(pause: Callable[[float], object] = time.sleep) -> bytes:
+    """All metrics of all processes as Prometheus reads them. Raises `OSError` where their files cannot be read."""
     if values.ValueClass is values.MutexValue:
         return prometheus.generate_latest()
-    registry = prometheus.CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return prometheus.generate_latest(registry)
+    for _ in range(LOOKS):
+        registry = prometheus.CollectorRegistry()
+        try:
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            return prometheus.generate_latest(registry)
+        except (FileNotFoundError, struct.error):
+            # The file of a worker that starts is empty for a moment, and one that ended takes its gauges along.
+            pause(LOOK_AGAIN_SECONDS)
+    raise OSError("the files of the metrics cannot be read")
