@@ -37,7 +37,7 @@ test-python: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## The tests 
 # Fleets wait more than they work. What compares times comes last, alone.
 .PHONY: test-fleets
 test-fleets: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Fleets of real processes and simulated days, side by side, without coverage
-	$(PYTEST) -n 3 --dist worksteal -m "(fleet or days) and not timing and not long" $(ARGS)
+	$(PYTEST) -n 4 --dist worksteal -m "(fleet or days) and not timing and not long" $(ARGS)
 	$(PYTEST) -m "timing and not long" $(ARGS)
 
 .PHONY: test-long

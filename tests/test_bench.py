@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import find_program
 
-pytestmark = pytest.mark.timing
+pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).parent.parent
 

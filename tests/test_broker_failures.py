@@ -50,7 +50,7 @@ def test_a_refusal_of_the_account_is_tried_again_by_its_class(swift, errcode, ex
     swift.wechat.always["access_token"] = refused(errcode)
     for worker in swift.fleet(4, warm=[TICKET]):
         worker.tick()
-    swift.run(sum(expected) + 1)
+    swift.run(sum(expected) + 10, step=10)
     assert swift.wechat.gaps("access_token") == expected
     assert swift.wechat.count("jsapi") == 0
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from fleet import (
@@ -53,6 +54,20 @@ def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_c
         assert [shot.status for shot in shots] == [200] * 200
         assert all(sandbox.verify(shot.json, PAGE_OF_ONE)["ok"] for shot in shots)
         assert len({shot.json["nonceStr"] for shot in shots}) == 200
+
+
+def test_a_worker_shares_the_modules_of_its_master(here):
+    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
+        eventually(lambda: service.jsconfig().status == 200)
+        for pid in service.pids():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kb = {
+                line.split(":")[0]: int(line.split()[1])
+                for line in rollup.splitlines()
+                if line.endswith("kB")
+            }
+            assert kb["Pss"] < 0.5 * kb["Rss"]
+            assert kb["Pss"] < 30_000
 
 
 def test_a_restart_of_all_workers_makes_no_call(here):

@@ -16,7 +16,7 @@ from fleet import Fleet, Load, eventually, fleet, jsconfig_path, one_account, we
 
 pytestmark = pytest.mark.fleet
 
-LIVES, LIFE_SECONDS = (10, 30) if os.environ.get("LONG_TESTS") == "1" else (4, 7)
+LIVES, LIFE_SECONDS = (10, 30) if os.environ.get("LONG_TESTS") == "1" else (3, 6)
 # Tickets that live no longer than 120 s are looked at every second; what one worker found, the others see a second later.
 POLL_SECONDS = 1
 SPREAD_SECONDS = 1

@@ -22,6 +22,8 @@ from wxsign.settings import load_settings
 from wxsign.stores import MemoryStore, SqliteStore
 from wxsign.web import create_app
 
+pytestmark = pytest.mark.days
+
 CLIENT_KEY = "k" * 40
 DAY = 86_400
 

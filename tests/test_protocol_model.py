@@ -287,7 +287,7 @@ class SqliteProtocol(Protocol):
 
 def profile(examples, steps):
     return settings(
-        max_examples=examples * 20 if LONG else examples,
+        max_examples=examples * 80 if LONG else examples,
         stateful_step_count=steps * 2 if LONG else steps,
         derandomize=bool(os.environ.get("CI")),
         print_blob=True,
@@ -297,6 +297,6 @@ def profile(examples, steps):
 
 
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = profile(200, 50)
+TestProtocol.settings = profile(50, 50)
 TestProtocolOnSqlite = SqliteProtocol.TestCase
-TestProtocolOnSqlite.settings = profile(20, 40)
+TestProtocolOnSqlite.settings = profile(8, 40)

@@ -17,6 +17,8 @@ from wxsign.errors import CredentialUnavailable, WeChatRefused
 from wxsign.sandbox import SandboxSettings
 from wxsign.sandbox.verification import Signed
 
+pytestmark = pytest.mark.days
+
 NEW_SECRET = "f" * 32
 TOKEN_ENDS, TICKET_ENDS = 7201, 7201
 

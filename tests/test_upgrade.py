@@ -27,7 +27,7 @@ from wxsign.stores.base import SCHEMA  # noqa: E402 -- beside the others
 
 pytestmark = pytest.mark.fleet
 
-RATE = 60.0
+RATE = 30.0
 # With these lives a ticket is looked at every second, so that every worker of the fleet soon writes a record.
 POLL_SECONDS = 1.0
 PARTS = ("wxsign", "static", "templates", "pyproject.toml", "README.md", "LICENSE")
