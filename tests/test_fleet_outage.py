@@ -79,7 +79,7 @@ def test_in_every_kind_of_outage_a_held_ticket_is_served_to_its_last_second_and_
         for account in accounts:
             account.load.__enter__()
         try:
-            time.sleep(max(ends.values()) + 1.5 - time.time())
+            time.sleep(max(ends.values()) + 3.5 - time.time())
             refusals = {account.name: service.ask(account.path) for account in failing}
             returned_at = time.time()
             sandbox.post("faults/clear")
