@@ -66,7 +66,7 @@ def test_what_the_canary_noticed_is_over_once_it_is_put_right(desk):
 )
 def test_a_day_of_canaries_costs_one_call_an_hour_over_the_fleet(endpoint, expected):
     desk = Desk(token_endpoint=endpoint)
-    desk.until(24 * HOUR, step=5.0)
+    desk.until(24 * HOUR, step=20.0)
     found = desk.all_calls()
     assert found["stable_token"] <= 2 * expected["stable_token"]
     assert found["token"] <= expected.get("token", 0)

@@ -23,7 +23,7 @@ SKEWS = [(0, 0), (30, 0), (-30, 0), (30, -30)]
 @pytest.mark.parametrize("skews", SKEWS, ids=str)
 def test_machines_whose_clocks_are_up_to_a_minute_apart_share_one_schedule(endpoint, skews):
     fleet = Machines(skews=skews, token_endpoint=endpoint)
-    for now in fleet.run(2.2 * HOUR, step=5):
+    for now in fleet.run(2.2 * HOUR, step=10):
         if now % 60 == 0:
             assert fleet.usable_by_all(), now
     alike = Machines(token_endpoint=endpoint)
@@ -103,7 +103,7 @@ def test_a_step_of_a_clock_costs_no_signature_and_hardly_a_call(clock, step, cap
         fleet.skews = [step, step]
     else:
         fleet.store_step = step
-    for now in fleet.run(2 * HOUR, step=5):
+    for now in fleet.run(2 * HOUR, step=10):
         if now % 20 == 0:
             assert fleet.usable_by_all(), now
     still.pass_time(2 * HOUR, step=5)

@@ -35,7 +35,7 @@ def thefts(desk, number=0):
 def of_age(**more):
     """Machines that have seen two tickets come and so know the age of the one they hold."""
     desk = Machines(**more)
-    desk.until(7260, step=5)
+    desk.until(7260, step=10)
     assert desk.usable_by_all()
     assert thefts(desk) == []
     return desk
@@ -91,7 +91,7 @@ def test_only_well_inside_a_life_of_known_length_a_change_tells_of_somebody_else
 
 def test_two_wxsign_with_a_store_each_on_classic_tokens_tell_on_each_other():
     desk = Machines(2, apart=True, token_endpoint=TokenEndpoint.CLASSIC)
-    desk.pass_time(2 * HOUR, step=5)
+    desk.pass_time(2 * HOUR, step=10)
     for number, service in enumerate(desk.services):
         told = thefts(desk, number)
         assert told
@@ -104,7 +104,7 @@ def test_stable_tokens_beside_a_wxsign_on_classic_ones_accuse_nobody():
     desk = Machines(2, apart=True)
     desk.configure(0, token_endpoint=TokenEndpoint.CLASSIC)
     desk.restart(0)
-    desk.pass_time(5 * HOUR, step=5)
+    desk.pass_time(5 * HOUR, step=10)
     assert desk.calls("token") > 1
     assert desk.calls("stable_token") > 1
     assert thefts(desk, 0) == []
@@ -114,21 +114,21 @@ def test_stable_tokens_beside_a_wxsign_on_classic_ones_accuse_nobody():
 
 def test_two_wxsign_with_a_store_each_on_stable_tokens_accuse_nobody():
     desk = Machines(2, apart=True)
-    desk.pass_time(5 * HOUR, step=5)
+    desk.pass_time(5 * HOUR, step=10)
     assert [thefts(desk, 0), thefts(desk, 1)] == [[], []]
 
 
 @pytest.mark.parametrize("endpoint", TokenEndpoint)
 def test_one_wxsign_of_two_machines_accuses_nobody(endpoint):
     desk = Machines(2, token_endpoint=endpoint)
-    desk.pass_time(5 * HOUR, step=5)
+    desk.pass_time(5 * HOUR, step=10)
     assert thefts(desk) == []
 
 
 @pytest.mark.parametrize("stolen", ["access_token", "jsapi_ticket"])
 def test_the_evidence_holds_the_moment_of_the_theft(stolen):
     desk = of_age(token_endpoint=TokenEndpoint.CLASSIC)
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     rotate(desk, stolen)
     at = desk.wall()
     desk.pass_time(120)
@@ -142,7 +142,7 @@ def test_the_evidence_holds_the_moment_of_the_theft(stolen):
 
 def test_a_stable_token_that_is_forced_elsewhere_was_taken():
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     desk.client.stable_token(DEFAULT_APPID, DEFAULT_SECRET, force_refresh=True)
     desk.pass_time(120)
     assert [theft["kind"] for theft in thefts(desk)] == ["access_token"]
@@ -156,16 +156,16 @@ def test_a_stable_token_that_is_forced_elsewhere_was_taken():
 def test_an_ordinary_end_is_no_theft_not_even_a_little_early(endpoint):
     desk = of_age(token_endpoint=endpoint)
     # The ticket lives to 14 401 or so; WeChat may renew it a few minutes before.
-    desk.until(14_401 - 280, step=5)
+    desk.until(14_401 - 280, step=10)
     rotate(desk)
-    desk.pass_time(2 * HOUR, step=5)
+    desk.pass_time(2 * HOUR, step=10)
     assert thefts(desk) == []
     assert desk.usable_by_all()
 
 
 def test_a_ticket_of_unknown_age_that_changes_is_none():
     desk = Machines()
-    desk.until(600, step=5)
+    desk.until(600, step=10)
     rotate(desk)
     desk.pass_time(120)
     assert thefts(desk) == []
@@ -187,7 +187,7 @@ NO_ANSWER = {
 def test_a_change_within_ten_minutes_of_a_call_of_ours_without_an_answer_is_none(how):
     """A classic token is rotated by WeChat though we never hear of it."""
     desk = of_age(token_endpoint=TokenEndpoint.CLASSIC)
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     answer_us = desk.client.classic_token
 
     def no_answer(*arguments, **more):
@@ -197,18 +197,18 @@ def test_a_change_within_ten_minutes_of_a_call_of_ours_without_an_answer_is_none
 
     desk.client.classic_token = no_answer
     desk.services[0].broker.refresh_now(desk.token_key)
-    desk.pass_time(590, step=5)
+    desk.pass_time(590, step=10)
     assert desk.usable_by_all()
     assert thefts(desk) == []
-    desk.pass_time(60, step=5)
+    desk.pass_time(60, step=10)
     rotate(desk, "access_token")
-    desk.pass_time(120, step=5)
+    desk.pass_time(120, step=10)
     assert len(thefts(desk)) == 1, "after that it is one again"
 
 
 def test_a_call_that_never_reached_wechat_excuses_nothing():
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     ask = desk.client.ticket
 
     def no_route(*arguments, **more):
@@ -224,7 +224,7 @@ def test_a_call_that_never_reached_wechat_excuses_nothing():
 
 def test_a_lapsed_lease_counts_as_a_call_without_an_answer():
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     ticket_key = desk.services[0]._tickets["default"]
     desk.store.acquire(ticket_key.name, "killed in the middle of a call", 5, 0)
     desk.pass_time(120)
@@ -235,7 +235,7 @@ def test_a_lapsed_lease_counts_as_a_call_without_an_answer():
 
 def test_a_token_that_we_forced_out_ourselves_is_none():
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     token = desk.token()
     # WeChat refuses a token once that it goes on giving out: we force another.
     desk.sandbox.add_fault(Fault("get_api_domain_ip", "errcode", errcode=40001))
@@ -247,9 +247,9 @@ def test_a_token_that_we_forced_out_ourselves_is_none():
 @pytest.mark.parametrize("step", [-HOUR, -60, 60, HOUR])
 def test_a_step_of_the_stores_clock_makes_no_thief(step):
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     desk.store_step = step
-    desk.until(5 * HOUR, step=5)
+    desk.until(5 * HOUR, step=10)
     assert thefts(desk) == []
     assert desk.usable_by_all()
 
@@ -257,19 +257,19 @@ def test_a_step_of_the_stores_clock_makes_no_thief(step):
 @pytest.mark.parametrize("endpoint", TokenEndpoint)
 def test_a_store_that_was_emptied_makes_no_thief(endpoint):
     desk = of_age(token_endpoint=endpoint)
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     desk.store.__init__(desk.store_clock)
-    desk.until(5 * HOUR, step=5)
+    desk.until(5 * HOUR, step=10)
     assert thefts(desk) == []
 
 
 def test_a_reset_of_the_secret_makes_no_thief():
     desk = of_age()
     desk.sandbox._accounts[DEFAULT_APPID].secret = "f" * 32
-    desk.until(14_000, step=5)
+    desk.until(14_000, step=10)
     desk.configure(app_secret="f" * 32)
     desk.restart()
-    desk.until(5 * HOUR, step=5)
+    desk.until(5 * HOUR, step=10)
     assert thefts(desk) == []
     assert desk.usable_by_all()
 
@@ -284,9 +284,9 @@ def robbed():
     clients = (ApiClient("reader", (sha256_of_key(CLIENT_KEY),)),)
     desk.configured = [replace(settings, clients=clients) for settings in desk.configured]
     desk.restart()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     rotate(desk)
-    desk.pass_time(120, step=5)
+    desk.pass_time(120, step=10)
     return desk
 
 
@@ -355,10 +355,10 @@ def test_the_command_line_tells_it(robbed, tmp_path, monkeypatch):
 
 def test_the_log_has_one_line_for_it_without_a_value(caplog):
     desk = of_age()
-    desk.until(9000, step=5)
+    desk.until(9000, step=10)
     caplog.clear()
     rotate(desk)
-    desk.pass_time(600, step=5)
+    desk.pass_time(600, step=10)
     (line,) = [record for record in caplog.records if record.getMessage() == "wxsign.token_taken"]
     assert line.levelno == logging.WARNING
     assert line.fields["appid"] == DEFAULT_APPID

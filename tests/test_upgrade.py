@@ -84,7 +84,7 @@ def wheels(tmp_path_factory):
     return [wheel_of(tmp_path_factory.mktemp("wheel"), ahead) for ahead in range(3)]
 
 
-@pytest.fixture(params=["redis", pytest.param("shared-sqlite", marks=pytest.mark.long)])
+@pytest.fixture(params=["redis", "shared-sqlite"])
 def site(request, wheels, require_program, tmp_path_factory):
     require_program("nginx")
     require_program("redis-server")
@@ -142,6 +142,7 @@ def moments_of(site, *endpoints):
     return [call["at"] for call in calls if call["endpoint"] in endpoints]
 
 
+@pytest.mark.long
 def test_a_rolling_upgrade_and_its_rollback_lose_no_request_and_fetch_nothing_that_was_not_due(site, wheels):
     this, following, _ = wheels
     with site:

@@ -99,6 +99,7 @@ def canary_of(key: CredentialKey) -> CredentialKey | None:
     return None if kind is None else replace(key, kind=kind, endpoint=TokenEndpoint.STABLE)
 
 
+@lru_cache(maxsize=65_536)
 def chain_of(key: CredentialKey) -> tuple[CredentialKey, ...]:
     """`key`, what it is fetched with, and so on to the one that the account's secret fetches."""
     needed = needed_by(key)
