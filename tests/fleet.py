@@ -395,7 +395,7 @@ class Load:
         address: int | Path,
         *,
         clients: int = 8,
-        pause_seconds: float = 0.02,
+        pause_seconds: float = 0.05,
         path: str = "",
         check: Callable[[bytes], Any] | None = None,
     ) -> None:

@@ -164,7 +164,7 @@ def test_while_wechat_hangs_the_slowest_signatures_take_no_longer_than_on_a_quie
         # Other work on the machine may spoil a measurement, but hardly three: a wait for WeChat spoils them all.
         seen = []
         while len(seen) < 3 and not any(median <= 1.5 for median in seen):
-            seen.append(statistics.median(ratio_when_hanging(service, sandbox) for _ in range(5)))
+            seen.append(statistics.median(ratio_when_hanging(service, sandbox) for _ in range(3)))
         assert sandbox.calls()["getticket"] > 3
         assert min(seen) <= 1.5, seen
 
@@ -205,7 +205,7 @@ def test_an_account_that_hangs_from_its_first_call_keeps_nobody_else_waiting(her
                 service.socket, clients=40, pause_seconds=1.0, path=jsconfig_path(page_of(cold))
             ) as visitors,
         ):
-            time.sleep(14)
+            time.sleep(10)
         assert innocent.failed == []
         assert probe.failed == []
         for load in (innocent, probe):
