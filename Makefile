@@ -30,15 +30,18 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: test-python
 test-python: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## The tests without fleets, with branch coverage; ARGS="-k signing -x" runs a part
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2 -m "not fleet and not days and not timing and not long" $(ARGS)
+	$(BIN)/coverage run -m pytest -n 3 -m "not fleet and not days and not timing and not long" $(ARGS)
 	@$(BIN)/coverage combine --quiet || true # A process that a test killed may leave half a file.
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+# The files that have such tests, where ARGS does not name others: to collect all takes seconds in each process.
+marked = $(or $(ARGS),$(shell grep -lE 'mark\.($(1))' tests/test_*.py))
 
 # Fleets wait more than they work. What compares times comes last, alone.
 .PHONY: test-fleets
 test-fleets: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Fleets of real processes and simulated days, side by side, without coverage
-	$(PYTEST) -n 4 --dist worksteal -m "(fleet or days) and not timing and not long" $(ARGS)
-	$(PYTEST) -m "timing and not long" $(ARGS)
+	$(PYTEST) -n 4 --dist worksteal -m "(fleet or days) and not timing and not long" $(call marked,fleet|days)
+	$(PYTEST) -m "timing and not long" $(call marked,timing)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Every test in one process, the longest too, then all of chaos

@@ -259,7 +259,10 @@ class Fleet:
         sql = "SELECT holder FROM leases WHERE ends_at > ? AND name LIKE ?"
         file = f"file:{self.here}/wxsign.db?mode=ro"
         with contextlib.closing(sqlite3.connect(file, uri=True, timeout=5)) as db:
-            row = db.execute(sql, (time.time(), f"%|{part}|%")).fetchone()
+            try:
+                row = db.execute(sql, (time.time(), f"%|{part}|%")).fetchone()
+            except sqlite3.OperationalError:  # A store that was deleted is being made anew.
+                return None
         return int(row[0].rpartition(":")[2]) if row else None
 
     def events(self, name: str) -> list[dict[str, Any]]:
