@@ -11,6 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from wxsign.broker.attempt import Attempts, Refresher
+from wxsign.broker.early import EarlyLooks
 from wxsign.broker.events import Intent, Observer, Upstream, teller
 from wxsign.broker.fetches import Fetches
 from wxsign.broker.ledger import Ledger, default_limit
@@ -82,6 +83,7 @@ class CredentialBroker:
         self._reports = Reports(near, link, leases, upstream, ledger, self._boot, tell)
         self._attempts = Attempts(near, link, leases, upstream, ledger, self._reports, around, tell)
         self._refresher = Refresher(near, link, self._attempts, self._reports, around)
+        self.early = EarlyLooks(near, link, self._refresher, self._boot, reader=reader)
         self.waiting = WaitingRoom(threads, self._boot)
         self._watcher = Watcher(self.watch, self._boot)
         self._fetches = Fetches(

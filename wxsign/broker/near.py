@@ -72,6 +72,8 @@ class NearCache:
             tied = stands and seat.last is not None and credential.value != seat.last.credential.value
             if credential.version + tied <= seat.highest:
                 return False
+            if seat.last is not None and seat.last.value not in {"", credential.value}:
+                seat.previous = seat.last.value
             seat.last = held
             self._usable.pop(key.name, None)
             if credential.usable(store_now):

@@ -6,7 +6,7 @@ Times are on the boot clock unless they are said to be the store's.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from wxsign.broker.schedule import concerns_machine
@@ -135,6 +135,8 @@ class Seat:
     busy: bool = False
     waiting: int = 0
     waited_since: float = -math.inf
+    # The last value that another one took the place of.
+    previous: str = field(default="", repr=False)
 
     @property
     def highest(self) -> int:
