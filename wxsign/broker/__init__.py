@@ -1,6 +1,7 @@
 """Who fetches, when, and who waits: the refresh of credentials for a process within its fleet."""
 
 from wxsign.broker.broker import CredentialBroker
+from wxsign.broker.early import Look
 from wxsign.broker.events import Adopted, Granted, Observer, Outcome, RefreshEvent, Upstream
 from wxsign.broker.ledger import Spending
 from wxsign.broker.seat import Failed, Held, Result
@@ -13,6 +14,7 @@ __all__ = [
     "Failed",
     "Granted",
     "Held",
+    "Look",
     "Observer",
     "Outcome",
     "RefreshEvent",

@@ -6,6 +6,7 @@ to know. Anybody may say so, so these looks are few.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from wxsign.broker.events import Intent
@@ -25,6 +26,14 @@ LOOKS_A_MINUTE: Final = 10
 MINUTE_SECONDS: Final = 60.0
 # A call of WeChat takes no longer, and what it brings reaches every worker within two seconds.
 UNDER_WAY_SECONDS: Final = 6.0
+
+
+class Look(Enum):
+    """What came of the wish for a look: none may be spent, somebody else is at it, or WeChat was asked."""
+
+    NONE = auto()
+    UNDER_WAY = auto()
+    DONE = auto()
 
 
 class EarlyLooks:
@@ -51,21 +60,22 @@ class EarlyLooks:
         held = seat.usable(self._boot())
         return held.value if held else "", seat.previous
 
-    def look(self, key: CredentialKey) -> bool:
-        """Ask WeChat whether the ticket is still the one. False where no look may be spent, now or a moment ago.
+    def look(self, key: CredentialKey) -> Look:
+        """Ask WeChat whether the ticket is still the one, unless that was asked a moment ago.
 
         Blocks for the call, 4 s at the most. Raises nothing.
         """
         seat = self._near.seat(key)
         if self._reader or not seat.time_to_try(RefreshNeed.DUE, self._boot()):
-            return False
+            return Look.NONE
         rations = [
             Ration(f"early|{key.name}", 1, GAP_SECONDS),
             Ration("early", LOOKS_A_MINUTE, MINUTE_SECONDS),
         ]
         wait = self._link.ask(lambda store: store.take(rations))
         if wait is None or wait:
-            return wait is not None and GAP_SECONDS - UNDER_WAY_SECONDS < wait <= GAP_SECONDS
+            begun = wait is not None and GAP_SECONDS - UNDER_WAY_SECONDS < wait <= GAP_SECONDS
+            return Look.UNDER_WAY if begun else Look.NONE
         result = self._refresher.alone(key, lambda: self._refresher.refresh(key, Intent.ASKED))
         self._near.settle(key, result)
-        return True
+        return Look.DONE

@@ -5,6 +5,7 @@ app.register_blueprint(wxsign.api.blueprint(WxSign.from_env()), url_prefix="/wx"
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from wxsign.http.calls import MAX_BODY_BYTES, call_of
+from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Bucket, answer_diagnose, answer_report
 from wxsign.http.jsconfig import JSCONFIG_PATH, answer_jsconfig
 from wxsign.http.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wxsign.http.answers import Answer
+    from wxsign.http.calls import Call
     from wxsign.service import WxSign
 
 # Every method comes to us, so that a wrong one is answered in our error shape wherever the blueprint is mounted.
 _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# A page for people may stand at the same path.
+_POSTED: Final = ("POST", "OPTIONS")
 
 
 def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
@@ -35,11 +40,19 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
         "jsconfig",
         lambda: response_of(answer_jsconfig(service, call_of(request.environ, _body))),
     )
+    bucket = Bucket()
+    for path, answer in ((DIAGNOSE_PATH, answer_diagnose), (REPORT_PATH, answer_report)):
+        view = partial(_asked, service, bucket, answer)
+        routes.add_url_rule(path, answer.__name__, view, methods=_POSTED, provide_automatic_options=False)
     gate = Gate(service.settings.clients)
     for operation in OPERATIONS:
         endpoint = operation.answer.__name__.strip("_")
         _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation))
     return routes
+
+
+def _asked(service: WxSign, bucket: Bucket, answer: Callable[[WxSign, Bucket, Call], Answer]) -> Response:
+    return response_of(answer(service, bucket, call_of(request.environ, _body)))
 
 
 def _view(service: WxSign, gate: Gate, operation: Operation) -> Callable[..., Response]:

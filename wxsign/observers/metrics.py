@@ -58,6 +58,11 @@ class Metrics:
         histogram = partial(prometheus.Histogram, registry=registry)
         gauge = partial(prometheus.Gauge, registry=registry, multiprocess_mode="livemax")
         self._signatures = counter("wxsign_signatures", "Answers to /jsconfig.", ("account", "result"))
+        self._pages = counter(
+            "wxsign_page_outcomes",
+            "What pages report of signatures of ours.",
+            ("account", "platform", "outcome"),
+        )
         self._calls = counter(
             "wxsign_wechat_calls",
             "Calls of WeChat; errcode 0 is a good answer, else WeChat's or a code of ours.",
@@ -88,6 +93,10 @@ class Metrics:
         )
         self._faults = gauge("wxsign_faults", "Faults that stand now, by code.", ("code",))
         gauge("wxsign_build_info", "The running version.", ("version",)).labels(__version__).set(1)
+
+    def note_page(self, labels: tuple[str, str, str]) -> None:
+        """Count a report of a page: account, platform, outcome."""
+        self._pages.labels(*labels).inc()
 
     def observe(self, event: RefreshEvent | Adopted, registry: AccountRegistry) -> None:
         """Count a call of WeChat that ended."""
