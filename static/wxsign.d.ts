@@ -27,6 +27,16 @@ export interface Warning {
   hint: string;
 }
 
+/** A cause that the service found; `id` leads into docs/troubleshooting.md. */
+export interface Finding {
+  id: string;
+  certainty: 'certain' | 'likely' | 'possible';
+  message: string;
+  hint: string;
+  evidence: Record<string, string>;
+  docs: string;
+}
+
 /** The answer of /jsconfig; it can be passed to wx.config as it is. */
 export interface JsConfig {
   appId: string;
@@ -66,6 +76,8 @@ export interface Options {
   account?: string;
   /** Page URL to sign. Default: location.href up to the first '#'. */
   url?: string;
+  /** Tell the service of a refused signature, so that it looks for a replaced ticket or names the cause. Default: true. */
+  report?: boolean;
   /** Sign again after each route change, for open tags; on iOS there is nothing to sign. */
   follow?: boolean;
   /** WeChat's own debug mode: alerts every result. */
@@ -107,6 +119,8 @@ export class WxsignError extends Error {
   /** Id of the request in the service's log; empty if none was made. */
   readonly requestId: string;
   readonly warnings: Warning[];
+  /** What the service found out about a refused signature, the most certain first; empty where nothing was reported. */
+  readonly findings: Finding[];
 }
 
 /** Resolves when WeChat accepted the configuration, rejects with a WxsignError that says why not. */

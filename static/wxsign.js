@@ -28,17 +28,16 @@
   const TEXTS = {
     en: {
       script_failed: ['WeChat’s script could not be loaded from {hosts}.',
-        'Check the network, ad blockers, and script-src of the page’s Content-Security-Policy.'],
-      no_wx: ['WeChat’s script was loaded, but it left no global wx.', 'A module loader (AMD) took it. Pass what it gives: wxsign.ready({ wx }).'],
+        'Check network, ad blocker and Content-Security-Policy (script-src).'],
+      no_wx: ['WeChat’s script was loaded, but it left no global wx.', 'A module loader took it: wxsign.ready({ wx }).'],
       network: ['The signature service {endpoint} could not be reached: {reason}.',
-        'Check the address (option endpoint), that the service runs, and connect-src of the page’s Content-Security-Policy.'],
-      bad_answer: ['{endpoint} did not answer with a signature (HTTP {status}).', 'Something else than wxsign answers there. See the option endpoint.'],
+        'Check the option endpoint, the service and Content-Security-Policy (connect-src).'],
+      bad_answer: ['{endpoint} did not answer with a signature (HTTP {status}).', 'Check the option endpoint.'],
       not_wechat: ['This page is not open in WeChat, so wx.config got no answer.',
         'Open it in WeChat; on a desktop use the sandbox: wxsign dev.'],
-      no_answer: ['WeChat did not answer wx.config within {seconds} s.', 'Its bridge hangs: reload the page; open it by itself, not in an iframe.'],
+      no_answer: ['WeChat did not answer wx.config within {seconds} s.', 'Reload the page; open it by itself, not in an iframe.'],
       invalid_signature: ['WeChat refused the signature.',
-        'Signed was the URL of this page, {page}, and the one it was opened at. So another system replaced the ticket (try again in a '
-        + 'minute), or the appId is another account’s.'],
+        'Another system replaced the ticket (try again in a minute), or the appId is another account’s.'],
       other_url: ['WeChat refused the signature.',
         'Signed was {signed}, but WeChat compares the URL of this page, {page}. Leave out the option url.'],
       invalid_url_domain: ['The domain {host} is not registered for this account.',
@@ -54,14 +53,14 @@
       config_failed: ['WeChat refused wx.config.', 'WeChat’s own words are in errMsg.'],
     },
     zh: {
-      script_failed: ['无法从 {hosts} 加载微信官方脚本。', '请检查网络、广告拦截和页面 Content-Security-Policy 的 script-src。'],
-      no_wx: ['微信官方脚本已加载，但没有出现全局变量 wx。', '模块加载器（AMD）接管了它，请取得后传入：wxsign.ready({ wx })。'],
-      network: ['无法访问签名服务 {endpoint}：{reason}。', '请检查地址（参数 endpoint）、服务是否在运行，以及页面 Content-Security-Policy 的 connect-src。'],
-      bad_answer: ['{endpoint} 返回的不是签名（HTTP {status}）。', '在那里应答的不是 wxsign。请看参数 endpoint。'],
+      script_failed: ['无法从 {hosts} 加载微信官方脚本。', '请检查网络、广告拦截和 Content-Security-Policy（script-src）。'],
+      no_wx: ['微信官方脚本已加载，但没有出现全局变量 wx。', '被模块加载器接管，请传入：wxsign.ready({ wx })。'],
+      network: ['无法访问签名服务 {endpoint}：{reason}。', '请检查参数 endpoint、服务和 Content-Security-Policy（connect-src）。'],
+      bad_answer: ['{endpoint} 返回的不是签名（HTTP {status}）。', '请检查参数 endpoint。'],
       not_wechat: ['本页面不是在微信里打开的，wx.config 不会有应答。', '请在微信里打开；在电脑上可用沙箱：wxsign dev。'],
-      no_answer: ['微信在 {seconds} 秒内没有应答 wx.config。', 'JSBridge 没有响应：请刷新页面；如果在 iframe 里，请直接打开页面。'],
+      no_answer: ['微信在 {seconds} 秒内没有应答 wx.config。', '请刷新页面；如果在 iframe 里，请直接打开。'],
       invalid_signature: ['微信拒绝了这个签名。',
-        '签名用的是本页网址 {page} 和打开页面时的网址。所以是别的系统换掉了 ticket（请一分钟后重试），或 appId 属于另一个账号。'],
+        '可能是别的系统换掉了 ticket（请一分钟后重试），或 appId 属于另一个账号。'],
       other_url: ['微信拒绝了这个签名。', '签名用的网址是 {signed}，而微信比对的是本页网址 {page}。请去掉参数 url。'],
       invalid_url_domain: ['域名 {host} 没有绑定到这个公众号。', '请把 {host} 加到 {appId} 的“JS接口安全域名”；不能是 IP，端口只能是 80 或 443。'],
       require_subscribe: ['微信提示：当前用户没有关注该公众号。', '测试号只对关注者有效。'],
@@ -95,6 +94,7 @@
       this.errMsg = (more && more.errMsg) || '';
       this.requestId = (more && more.requestId) || '';
       this.warnings = (more && more.warnings) || [];
+      this.findings = [];
     }
   }
 
@@ -138,6 +138,7 @@
       account: data.account || '',
       debug: 'debug' in data && data.debug !== 'false',
       follow: 'follow' in data && data.follow !== 'false',
+      report: data.report !== 'false',
       auto: 'wxsignAuto' in data,
     };
   }
@@ -148,7 +149,7 @@
   // The call's own options over what the script tag says over the defaults.
   function settle(options) {
     const settings = Object.assign({
-      endpoint: api.endpoint, account: tag.account, debug: tag.debug, follow: tag.follow, url: pageUrl(),
+      endpoint: api.endpoint, account: tag.account, debug: tag.debug, follow: tag.follow, report: tag.report, url: pageUrl(),
       scripts: OFFICIAL_SCRIPTS.concat(root.wxsignStandIn || []), timeoutMs: TIMEOUT_MS, onStep: () => {},
     }, options);
     settings.fixed = Boolean(options && options.url); // a URL of the caller's own is signed as it is, and nothing else
@@ -378,6 +379,7 @@
         await configure(wx, settings, both[at]);
         return both[at];
       } catch (error) {
+        error.refused = both[at];
         if (error.code !== 'invalid_signature' || at === both.length - 1) throw error;
       }
     }
@@ -388,6 +390,24 @@
     return !settings.fixed && !comparesLanding() && pageUrl() !== settings.url;
   }
 
+  // Tells the service of a refused signature: it may find that the ticket was replaced, and says whether to sign again; else why.
+  async function mayRetry(settings, error) {
+    if (!settings.report || error.code !== 'invalid_signature') return false;
+    const { url, timestamp, nonceStr, signature } = error.refused;
+    const { account } = settings;
+    const body = JSON.stringify({ account, url, landing_url: LANDING, timestamp, nonceStr, signature, errMsg: error.errMsg });
+    try {
+      const response = await root.fetch(settings.endpoint.replace(/jsconfig(?=$|[?#])/, 'report'), { method: 'POST', credentials: 'omit', body });
+      const answer = await response.json();
+      error.findings = answer.findings || [];
+      if (error.findings[0]) error.hint = `${error.findings[0].message} ${error.findings[0].hint}`;
+      if (answer.after_seconds) await new Promise((resolve) => setTimeout(resolve, answer.after_seconds * 1000));
+      return Boolean(answer.retry);
+    } catch (_) { // an older service, or none
+      return false;
+    }
+  }
+
   // Signs and configures, anew where the URL moves meanwhile: a page that has just come from a log-in cleans its URL.
   async function signAndConfigure(wx, first, settings, isLatest) {
     let answer = first;
@@ -396,7 +416,7 @@
       try {
         if (!moved(settings)) return await configureEither(wx, settings, answer);
       } catch (error) {
-        if (!moved(settings)) throw error;
+        if (!moved(settings) && !(moves < MOST_MOVES && await mayRetry(settings, error))) throw error;
       }
       if (moves === MOST_MOVES) throw refusal('config:invalid signature', settings, answer);
       settings.url = pageUrl();

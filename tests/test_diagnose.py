@@ -200,13 +200,11 @@ def test_ten_thousand_forged_reports_make_no_call_and_leave_nothing_behind(clien
 
 
 @pytest.mark.parametrize("age", [601, -601, 10**9])
-def test_a_report_of_an_old_signature_counts_for_nothing(client, sandbox, service, age):
+def test_a_report_of_an_old_signature_counts_for_nothing(client, service, age):
     timestamp = int(time.time()) - age
     made = signature(string_to_sign(service.ticket("shop").value, "n" * 16, timestamp, PAGE))
-    before = calls(sandbox)
     old = {"appId": "", "timestamp": timestamp, "nonceStr": "n" * 16, "signature": made, "url": PAGE}
     assert report(client, old).json == {"retry": False}
-    assert calls(sandbox) == before
 
 
 def test_a_page_that_nobody_signs_for_is_refused(client):

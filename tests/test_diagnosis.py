@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from wxsign.diagnosis import (
     diagnose,
     page_in,
 )
+from wxsign.diagnosis.__main__ import page as troubleshooting
 from wxsign.diagnosis.forms import forms_of, pairs_of
 from wxsign.diagnosis.recipes import STANDARD, WRONG, Parts, other_nonces, other_units
 
@@ -257,3 +259,14 @@ def test_whatever_is_pasted_is_read_at_once(text):
 def test_a_cause_is_found_by_its_id_however_it_is_written(name):
     assert cause_named(name).id == "WXS103"
     assert cause_named("40164") is None
+
+
+@pytest.mark.parametrize(
+    ("language", "name"), [("en", "troubleshooting.md"), ("zh", "troubleshooting.zh-CN.md")]
+)
+def test_the_page_of_troubleshooting_is_the_catalog_and_every_id_is_an_anchor_of_it(language, name):
+    text = (Path(__file__).parents[1] / "docs" / name).read_text(encoding="utf-8")
+    assert text == troubleshooting(language)
+    for cause in CATALOG.values():
+        assert f"\n## {cause.id}\n" in text
+        assert cause.docs(language) == f"docs/{name}#{cause.id.lower()}"

@@ -47,7 +47,7 @@ function clockwork() {
 // An answer of the service as fetch gives it.
 export function answer(body, status = 200, headers = {}) {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return { status, headers: { get: (name) => headers[name] || null }, text: async () => text };
+  return { status, headers: { get: (name) => headers[name] || null }, text: async () => text, json: async () => JSON.parse(text) };
 }
 
 /**

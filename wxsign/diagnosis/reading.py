@@ -57,7 +57,7 @@ def page_in(text: str) -> Page:
         timestamp=found["timestamp"],
         nonce=found["nonce"],
         signature=found["signature"],
-        words=words[0].strip() if words else "",
+        words=words[0].partition(" http")[0].strip() if words else "",
         user_agent=found["user_agent"] or (agent[0] if agent else ""),
         missing=missing,
     )

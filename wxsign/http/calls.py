@@ -41,6 +41,7 @@ class Call(NamedTuple):
     authorization: str
     remote_addr: str
     request_id: str
+    user_agent: str = ""
 
     def __repr__(self) -> str:
         return f"Call(method={self.method!r}, request_id={self.request_id!r})"
@@ -71,6 +72,7 @@ def call_of(environ: WSGIEnvironment, read: Callable[[], bytes | None] | None = 
         get("HTTP_AUTHORIZATION", ""),
         get("REMOTE_ADDR") or "",
         request_id_of(environ),
+        get("HTTP_USER_AGENT", ""),
     )
 
 

@@ -122,7 +122,7 @@ def answer_diagnose(service: WxSign, bucket: Bucket, call: Call) -> Answer:
 
 def answer_report(service: WxSign, bucket: Bucket, call: Call) -> Answer:
     """Return what a page shall do whose signature was refused. Raises nothing: every failure is an answer."""
-    return _answered(call, _REPORT_HINT, lambda fields: _reported(service, bucket, fields, call.language))
+    return _answered(call, _REPORT_HINT, lambda fields: _reported(service, bucket, fields, call))
 
 
 def _answered(
@@ -181,7 +181,7 @@ def _text(fields: Mapping[str, object], name: str, most: int = _MAX_CHARACTERS) 
 
 
 def _reported(
-    service: WxSign, bucket: Bucket, fields: Mapping[str, object], language: str
+    service: WxSign, bucket: Bucket, fields: Mapping[str, object], call: Call
 ) -> Mapping[str, object]:
     page = Page(
         url=_text(fields, "url"),
@@ -190,7 +190,7 @@ def _reported(
         nonce=_text(fields, "nonceStr", 256),
         signature=_text(fields, "signature", 256),
         words=_text(fields, "errMsg"),
-        user_agent=_text(fields, "userAgent", 1024),
+        user_agent=_text(fields, "userAgent", 1024) or call.user_agent[:1024],
     )
     parsed = parse_page_url(page.url)
     account = service.registry.for_page(parsed, _text(fields, "account", 128) or None)
@@ -212,7 +212,7 @@ def _reported(
     if look is Look.DONE and service.broker.early.values(key)[0] != values[0]:
         return {"retry": True, "after_seconds": 0}
     page = replace(page, app_id=account.app_id)
-    findings = diagnose(page, known_of(service, page)).as_dict(language) if bucket.take() else {}
+    findings = diagnose(page, known_of(service, page)).as_dict(call.language) if bucket.take() else {}
     return {"retry": False, **findings}
 
 
