@@ -1,6 +1,7 @@
 """`/diagnose` and `/report` of a service whose WeChat is the sandbox: named causes, healed pages, and nothing for a flood."""
 
 import json
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -249,3 +250,37 @@ def test_no_answer_holds_a_ticket(client, service):
     said = str(diagnose(client, page=PAGE, config=wx_config(page))) + report(client, page).text
     assert ticket not in said
     assert SECRET not in said
+
+
+def test_of_fifty_pages_that_are_refused_at_once_none_stays_red(client, sandbox):
+    pages = [config_of(client) for _ in range(50)]
+    replace_ticket(sandbox)
+    before = calls(sandbox)
+    green = []
+
+    def heal(page):
+        browser = Client(client.application)
+        told = report(browser, page).json
+        for _ in range(3):
+            if told["retry"]:
+                time.sleep(told["after_seconds"])
+                page = config_of(browser)
+            if verdict(sandbox, page, PAGE) == "ok":
+                green.append(page)
+                return
+            told = report(browser, page).json
+
+    threads = [threading.Thread(target=heal, args=(page,)) for page in pages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(green) == 50
+    assert calls(sandbox) == before + 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_for_people_is_there_in_both_languages(client, language):
+    answer = client.get("/diagnose", headers={"Accept-Language": language})
+    assert answer.status_code == 200
+    assert ("粘贴" if language == "zh" else "Paste") in answer.text

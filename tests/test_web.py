@@ -28,8 +28,6 @@ NOWHERE = "http://127.0.0.1:9"
 BRIDGE = "http://127.0.0.1:8001/sandbox/bridge.js"
 LATER = (
     "/agentconfig",
-    "/diagnose",
-    "/report",
     "/openapi.yaml",
     "/status",
     "/cgi-bin/token",

@@ -60,6 +60,8 @@ def page_routes() -> Blueprint:
     routes = Blueprint("pages", __name__)
     routes.add_url_rule("/", view_func=index)
     routes.add_url_rule("/demo", view_func=demo)
+    # The question itself is a POST to the same path; the blueprint answers it.
+    routes.add_url_rule("/diagnose", view_func=diagnose_page, methods=["GET"])
     return routes
 
 
@@ -106,6 +108,11 @@ def index() -> Response:
     service = the_service()
     service.start()
     return rendered("index.html", ready_state=service.readiness().state, has_demo=True)
+
+
+def diagnose_page() -> Response:
+    """Serve the page where somebody pastes what he has, and is told why it is refused."""
+    return rendered("diagnose.html")
 
 
 def demo() -> Response:
