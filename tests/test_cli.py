@@ -48,6 +48,9 @@ COMMANDS = (
     "accounts",
     "status",
     "alerts test",
+    "doctor",
+    "explain",
+    "diagnose",
     "client new",
 )
 

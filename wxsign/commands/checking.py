@@ -49,11 +49,11 @@ def check(config: str | None, *, offline: bool) -> None:
         click.echo(f"! {remark.in_language(language())}")
     say("The configuration is usable.", "配置可用。")
     if not offline:
-        _try_store(settings.store)
+        try_store(settings.store)
         say("The store is usable.", "存储可用。")
 
 
-def _try_store(url: str) -> None:
+def try_store(url: str) -> None:
     """Read and write the store. Raises StoreUnavailable."""
     store = open_store(url)
     if isinstance(store, SqliteStore) and not store.path.exists():

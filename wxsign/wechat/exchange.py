@@ -63,6 +63,7 @@ class Exchange:
         self._request = request
         self._base = base
         self._timeout = timeout
+        self.date = ""  # the other side's clock, once it has answered
         self._lifeline = _Lifeline()
         self._outcome: queue.SimpleQueue[bytes | WeChatError] = queue.SimpleQueue()
 
@@ -103,6 +104,7 @@ class Exchange:
                 stream=True,
             ) as response,
         ):
+            self.date = response.headers.get("Date", "")
             if response.status_code != http.client.OK:
                 raise WeChatBadAnswer("http_status", request.endpoint)
             return _body(response, request.endpoint)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from wxsign.errors import WeChatBadAnswer
@@ -104,6 +106,19 @@ class WeChatClient:
         if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
             raise WeChatBadAnswer("bad_value", endpoint)
         return tuple(addresses)
+
+    def clock(self) -> float | None:
+        """WeChat's clock, in Unix seconds, by the Date of an answer; None where it has none. It needs no credential.
+
+        Raises WeChatUnreachable.
+        """
+        exchange = Exchange(Request("GET", "/cgi-bin/get_api_domain_ip", ""), self.hosts[0], self._timeout)
+        with suppress(WeChatBadAnswer):
+            exchange.answer_within(self._deadline_seconds)
+        try:
+            return parsedate_to_datetime(exchange.date).timestamp()
+        except ValueError:
+            return None
 
     def _call(self, request: Request, attempt: int) -> dict[str, Any]:
         base = self.hosts[attempt % len(self.hosts)]

@@ -1,0 +1,180 @@
+"""`wxsign doctor`: what stands between this machine and a signature, one line a thing, the cause first."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from wxsign.commands.checking import try_store
+from wxsign.commands.group import FAILED, UNUSABLE, language, main
+from wxsign.errors import ConfigError, FailureScope, StoreUnavailable, Text, WeChatError, WeChatUnreachable
+from wxsign.service import WxSign
+from wxsign.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from wxsign.accounts import OfficialAccount
+    from wxsign.errors import WxSignError
+    from wxsign.settings import Settings
+
+# WeChat says of no window, but its servers' certificates and our own schedule need a clock that is about right.
+CLOCK_SECONDS: Final = 60
+_NO_TEXT: Final = Text("", "")
+_MARKS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
+_NEVER_ALL: Final = Text(
+    "Never list 0.0.0.0/0: whoever gets hold of the AppSecret could use it from anywhere.",
+    "不要填写 0.0.0.0/0：否则任何拿到 AppSecret 的人都能在任何地方使用它。",
+)
+_SKIPPED: Final = Text("Not tried: what it needs has failed.", "未检查：它所依赖的项目失败了。")
+# Which line an account's refusal belongs to.
+_LINES: Final = {
+    FailureScope.SECRET: "secret",
+    FailureScope.ADDRESS: "whitelist",
+    FailureScope.CONFIRMATION: "whitelist",
+    FailureScope.QUOTA_DAY: "quota",
+    FailureScope.QUOTA_MINUTE: "quota",
+    FailureScope.NETWORK: "network",
+}
+
+
+class Line(NamedTuple):
+    """What was looked at, of which account, how it is, and what to do."""
+
+    check: str
+    state: str
+    message: Text
+    hint: Text = _NO_TEXT
+    account: str = ""
+
+    def as_dict(self, lang: str) -> dict[str, str]:
+        """Return the JSON form."""
+        return {
+            "check": self.check,
+            "account": self.account,
+            "state": self.state,
+            "message": self.message.in_language(lang),
+            "hint": self.hint.in_language(lang),
+        }
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs. 输出 JSON。")
+@click.option("--account", help="This one alone; by name or AppID. 只检查这个账号。")
+@click.pass_context
+def doctor(ctx: click.Context, *, as_json: bool, account: str | None) -> None:
+    """Look at everything that a signature needs, and name what is wrong. 逐项检查签名所需的一切并指出问题。
+
+    Configuration, store, network, clock, and of each account AppSecret, whitelist, ticket, hosts and quota. It may be run
+    before the first start and beside a running service: no token of anybody's is replaced. One stable_token and one
+    getticket call an account are spent.
+
+    Exit codes 退出码: 0 all well, 1 something is wrong, 2 the configuration cannot be used.
+    """
+    lines = list(_lines(ctx.obj, account))
+    if as_json:
+        click.echo(json.dumps([line.as_dict(language()) for line in lines], indent=2, ensure_ascii=False))
+    else:
+        for line in lines:
+            subject = f"{line.check} {line.account}".strip()
+            told = line.message.in_language(language()), line.hint.in_language(language())
+            click.echo(f"{_MARKS[line.state]} {subject}: {' '.join(filter(None, told))}")
+    failed = {line.check for line in lines if line.state == "failed"}
+    ctx.exit(UNUSABLE if "configuration" in failed else FAILED if failed else 0)
+
+
+def _lines(config: str | None, wanted: str | None) -> Iterator[Line]:
+    try:
+        settings = load_settings(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            text = Text(f"{problem.key}: {problem.message.en}", f"{problem.key}：{problem.message.zh}")
+            yield Line("configuration", "failed", text, problem.hint)
+        return
+    count = len(settings.accounts)
+    yield Line("configuration", "ok", Text(f"{count} account(s).", f"{count} 个账号。"))
+    yield _store(settings)
+    service = WxSign(settings)
+    chosen = [service.registry.get(wanted)] if wanted else list(service.registry)
+    reached = yield from _network(service)
+    for account in chosen:
+        yield from _account(service, account) if reached else _unreached(account)
+
+
+def _store(settings: Settings) -> Line:
+    try:
+        try_store(settings.store)
+    except StoreUnavailable as error:
+        return _failed("store", error, detail=error.detail)
+    return Line("store", "ok", Text("It can be read and written.", "可以读写。"))
+
+
+def _network(service: WxSign) -> Generator[Line, None, bool]:
+    """The way to WeChat, then its clock; whether it was reached."""
+    host = service.client.hosts[0].partition("://")[2]
+    try:
+        theirs = service.client.clock()
+    except WeChatUnreachable as error:
+        yield _failed(error.reason if error.reason in {"dns", "tls"} else "network", error)
+        yield Line("clock", "skipped", _SKIPPED)
+        return False
+    yield Line("network", "ok", Text(f"{host} answers.", f"{host} 有应答。"))
+    off = 0 if theirs is None else round(time.time() - theirs)
+    if abs(off) > CLOCK_SECONDS:
+        yield Line(
+            "clock",
+            "failed",
+            Text(f"This machine's clock is {off:+d} s off WeChat's.", f"本机时钟与微信相差 {off:+d} 秒。"),
+            Text(
+                "Set it, and keep it right with chrony or ntpd.", "请校准时钟，并用 chrony 或 ntpd 保持准确。"
+            ),
+        )
+    else:
+        yield Line("clock", "ok", Text(f"{off:+d} s off WeChat's.", f"与微信相差 {off:+d} 秒。"))
+    return True
+
+
+def _unreached(account: OfficialAccount) -> Iterator[Line]:
+    for check in ("secret", "ticket"):
+        yield Line(check, "skipped", _SKIPPED, account=account.name)
+
+
+def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
+    try:
+        token = service.client.stable_token(account.app_id, account.app_secret)
+    except WeChatError as error:
+        line = _failed(_LINES.get(error.scope, "account"), error, account.name)
+        if line.check == "whitelist":
+            line = line._replace(hint=line.hint + _NEVER_ALL)
+        yield line
+        yield Line("ticket", "skipped", _SKIPPED, account=account.name)
+        return
+    yield Line("secret", "ok", Text("WeChat takes it.", "微信接受 AppSecret。"), account=account.name)
+    if account.allowed_hosts:
+        yield _ticket(service, account, token.value)
+    else:
+        yield Line(
+            "hosts",
+            "warning",
+            Text("No page is signed for this account.", "没有为该账号签名的域名。"),
+            Text("Set allowed_hosts, if pages are to use it.", "如果有网页要使用它，请设置 allowed_hosts。"),
+            account.name,
+        )
+
+
+def _ticket(service: WxSign, account: OfficialAccount, token: str) -> Line:
+    try:
+        service.client.ticket(token)
+    except WeChatError as error:
+        return _failed("ticket", error, account.name)
+    return Line("ticket", "ok", Text("WeChat gives it.", "微信签发了 jsapi_ticket。"), account=account.name)
+
+
+def _failed(check: str, error: WxSignError, account: str = "", detail: str = "") -> Line:
+    message = (
+        Text(f"{error.message.en} ({detail})", f"{error.message.zh}（{detail}）") if detail else error.message
+    )
+    return Line(check, "failed", message, error.operator_hint, account)
