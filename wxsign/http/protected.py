@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from wxsign.accounts import sha256_of_key
@@ -17,6 +17,7 @@ from wxsign.http.answers import (
     Answer,
     BodyTooLargeError,
     MethodNotAllowedError,
+    Stream,
     UnsupportedMediaTypeError,
     error_answer,
     json_answer,
@@ -47,27 +48,26 @@ _REJECTED_HINT: Final = Text(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that has passed the gate: who asks, for which account (by name, or empty), with what body."""
+    """A request that has passed the gate: who asks, for which account (by name, or empty), for what path, with what body."""
 
     service: WxSign
     client: ApiClient
     account: str
     call: Call
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do."""
+    """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do.
+
+    What is no JSON answers in full by itself, and logs by itself.
+    """
 
     path: str
-    method: str
+    methods: tuple[str, ...]
     scope: str | None
-    answer: Callable[[Asked], Mapping[str, object]]
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods that the path takes."""
-        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+    answer: Callable[[Asked], Mapping[str, object] | Answer | Stream]
 
 
 class Gate:
@@ -91,15 +91,17 @@ class Gate:
 
 
 def answer_protected(
-    service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = ""
-) -> Answer:
+    service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = "", path: str = ""
+) -> Answer | Stream:
     """Return the answer to a request of the protected API. Raises nothing: every failure is an answer."""
     client = None
     try:
         _check_method(operation, call)
         client = gate.client(call.authorization)
-        asked = _admitted(service, client, operation, call, wanted)
+        asked = replace(_admitted(service, client, operation, call, wanted), path=path)
         payload = operation.answer(asked)
+        if isinstance(payload, Answer | Stream):
+            return payload
         fields = {
             "client": client.name,
             "account": asked.account,
@@ -119,6 +121,8 @@ def _note_denial(refusal: WxSignError, client: ApiClient | None, operation: Oper
     """Say who was turned away and why: an owner looks for a forgotten system, or for somebody who tries keys."""
     if isinstance(refusal, Forbidden):
         reason: str = refusal.reason
+    elif refusal.code == "relay_path_not_allowed":
+        reason = "path"
     elif isinstance(refusal, Unauthorized):
         reason = "unknown key" if call.authorization else "no key"
     else:
@@ -212,7 +216,7 @@ def _access_token(asked: Asked) -> Mapping[str, object]:
 
 
 def _refresh(asked: Asked) -> Mapping[str, object]:
-    answer = asked.service.report_rejected(asked.account, _rejected(asked.call))
+    answer = asked.service.report_rejected(asked.account, _rejected(asked.call), asked.client.name)
     return {**_token(answer), "verified": answer.verified}
 
 
@@ -244,9 +248,11 @@ def _rejected(call: Call) -> str:
     return rejected
 
 
+_READ: Final = ("GET", "HEAD")
+
 OPERATIONS: Final = (
-    Operation("/accounts", "GET", None, _accounts),
-    Operation("/accounts/<account>/access_token", "GET", "token:read", _access_token),
-    Operation("/accounts/<account>/access_token/refresh", "POST", "token:refresh", _refresh),
-    Operation("/accounts/<account>/tickets/jsapi", "GET", "ticket:read", _ticket),
+    Operation("/accounts", _READ, None, _accounts),
+    Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token),
+    Operation("/accounts/<account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
+    Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket),
 )

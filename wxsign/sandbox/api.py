@@ -124,12 +124,38 @@ def _getcallbackip(world: World, call: ApiCall) -> Answer:
     return Answer({"ip_list": CALLBACK_IPS})
 
 
+def _custom_send(world: World, call: ApiCall) -> Answer:
+    _by_token(world, call, "POST", 43002)
+    if not call.body.strip():
+        raise RefusedError(44002)
+    message = json_object(call.body)
+    if message is None:
+        raise RefusedError(47001)
+    if not message.get("touser"):
+        raise RefusedError(40003)
+    if not message.get("msgtype"):
+        raise RefusedError(40008)
+    return Answer({"errcode": 0, "errmsg": "ok"})
+
+
+def _user_info(world: World, call: ApiCall) -> Answer:
+    _by_token(world, call)
+    openid = call.query.get("openid", "")
+    if not openid:
+        raise RefusedError(40003)
+    return Answer(
+        {"subscribe": 1, "openid": openid, "language": call.query.get("lang", "zh_CN"), "remark": ""}
+    )
+
+
 _ENDPOINTS: dict[str, Callable[[World, ApiCall], Answer]] = {
     "token": _token,
     "stable_token": _stable_token,
     "getticket": _getticket,
     "get_api_domain_ip": _get_api_domain_ip,
     "getcallbackip": _getcallbackip,
+    "custom_send": _custom_send,
+    "user_info": _user_info,
 }
 
 
@@ -152,9 +178,9 @@ def _by_secret(world: World, call: ApiCall, given: Mapping[str, object]) -> Acco
     return account
 
 
-def _by_token(world: World, call: ApiCall) -> Account:
-    """The account of a call by access_token."""
-    _need_method(call, "GET", 43001)
+def _by_token(world: World, call: ApiCall, method: str = "GET", otherwise: int = 43001) -> Account:
+    """The account of a call by access_token; another method is refused with `otherwise`."""
+    _need_method(call, method, otherwise)
     value = call.query.get("access_token", "")
     if not value:
         raise RefusedError(41001)

@@ -76,6 +76,8 @@ def _http_error(error: HTTPException) -> Response:
 @wechat.route("/ticket/getticket", methods=["GET", "POST"], endpoint="getticket")
 @wechat.route("/get_api_domain_ip", methods=["GET", "POST"], endpoint="get_api_domain_ip")
 @wechat.route("/getcallbackip", methods=["GET", "POST"], endpoint="getcallbackip")
+@wechat.route("/message/custom/send", methods=["GET", "POST"], endpoint="custom_send")
+@wechat.route("/user/info", methods=["GET", "POST"], endpoint="user_info")
 def api_call() -> Response:
     """One call of WeChat's API, with whatever fault waits for it."""
     sandbox, call = _sandbox(), _call()

@@ -10,6 +10,8 @@ TEXTS = {
     -1: "system error",
     40001: INVALID_CREDENTIAL,
     40002: "invalid grant_type",
+    40003: "invalid openid",
+    40008: "invalid message type",
     40013: "invalid appid",
     40014: "invalid access_token",
     40066: "invalid url",
