@@ -44,6 +44,7 @@ COMMANDS = (
     "sign",
     "jsconfig",
     "token",
+    "quota",
     "refresh",
     "accounts",
     "status",

@@ -10,6 +10,7 @@ import hmac
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from wxsign.accounts import sha256_of_key
 from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
@@ -24,6 +25,7 @@ from wxsign.http.answers import (
     unexpected,
 )
 from wxsign.http.calls import JSON, json_pairs, text_of, unique
+from wxsign.quota import clear_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -212,7 +214,22 @@ def _failure(error: WxSignError, language: str) -> dict[str, str]:
 
 
 def _access_token(asked: Asked) -> Mapping[str, object]:
-    return _token(asked.service.access_token(asked.account))
+    answer = asked.service.access_token(asked.account)
+    if not _wants_verdict(asked.call):
+        return _token(answer)
+    # It asks WeChat, and may end in a refresh: a report of its own kind.
+    if "token:refresh" not in asked.client.scopes:
+        raise Forbidden("scope")
+    answer = asked.service.report_rejected(asked.account, answer.value, asked.client.name)
+    return {**_token(answer), "verified": answer.verified}
+
+
+def _wants_verdict(call: Call) -> bool:
+    given = unique(parse_qsl(call.query, keep_blank_values=True)).get("verify")
+    if given in {None, "", "0", "1"}:
+        return given == "1"
+    message = Text("`verify` is neither 0 nor 1.", "`verify` 既不是 0 也不是 1。")
+    raise BadRequest("verify_malformed", message, Text("Write `?verify=1`.", "请写 `?verify=1`。"))
 
 
 def _refresh(asked: Asked) -> Mapping[str, object]:
@@ -248,6 +265,11 @@ def _rejected(call: Call) -> str:
     return rejected
 
 
+def _clear_quota(asked: Asked) -> Mapping[str, object]:
+    cleared = clear_quota(asked.service, asked.account)
+    return {"cleared": True, "by": cleared.by, "used": cleared.used, "limit": cleared.limit}
+
+
 _READ: Final = ("GET", "HEAD")
 
 OPERATIONS: Final = (
@@ -255,4 +277,5 @@ OPERATIONS: Final = (
     Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token),
     Operation("/accounts/<account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
     Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket),
+    Operation("/accounts/<account>/quota/clear", ("POST",), "admin", _clear_quota),
 )

@@ -15,6 +15,9 @@ ENDPOINTS = (
     "getcallbackip",
     "custom_send",
     "user_info",
+    "quota_get",
+    "clear_quota",
+    "clear_quota_v2",
 )
 TICKET_ISSUES = ("on_demand", "on_expiry")
 
