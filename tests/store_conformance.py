@@ -298,6 +298,14 @@ class StoreConformance:
         store.erase([])
         assert store.view((), ["n", "m"]).notes == {"m": "2"}
 
+    def test_an_erased_counter_begins_anew_and_the_others_stay(self, rig, store):
+        assert [store.take([Ration("c", 2, 30), Ration("d", 2, 30)]) for _ in range(2)] == [0.0, 0.0]
+        store.erase(["c"])
+        assert dict(store.used(["c", "d"])) == {"d": 2}
+        rig.advance(10)
+        assert store.take([Ration("c", 1, 30)]) == 0.0
+        assert store.take([Ration("c", 1, 30)]) == pytest.approx(30)
+
     def test_half_a_surrogate_pair_is_stored_as_a_question_mark(self, store):
         store.note("n", "a\ud800z", 10)
         store.record_event("a\udcffz")

@@ -712,6 +712,19 @@ def test_reading_a_token_is_logged_with_the_clients_name_and_never_its_value(cli
     assert READER_KEY not in caplog.text
 
 
+def test_a_report_counts_on_the_client_that_sends_it(client, service, monkeypatch):
+    reporters, report = [], service.report_rejected
+
+    def noting(account, rejected, reporter=""):
+        reporters.append(reporter)
+        return report(account, rejected, reporter)
+
+    monkeypatch.setattr(service, "report_rejected", noting)
+    assert client.post(REFRESH, json={"rejected": "not-ours"}, headers=bearer(KEEPER_KEY)).status_code == 200
+    assert client.get(f"{TOKEN}?verify=1", headers=bearer(KEEPER_KEY)).status_code == 200
+    assert reporters == ["keeper", "keeper"]
+
+
 def test_an_unexpected_failure_of_the_protected_api_is_a_500_in_our_shape(client, service, monkeypatch):
     monkeypatch.setattr(service, "account_states", lambda: 1 / 0)
     assert_error(client.get("/api/v1/accounts", headers=bearer(KEEPER_KEY)), 500, "internal_error")

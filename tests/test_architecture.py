@@ -58,6 +58,7 @@ TABLE = (
     row("observers", WEB, "requests", "sqlite3"),
     row("states", WORLD),
     row("service", WEB, "requests", "sqlite3"),
+    row("quota", WEB, "requests", "sqlite3"),
     row("diagnosis", WEB, "click"),
     row("http", CORE),
     row("api", CORE),

@@ -44,6 +44,7 @@ COMMANDS = (
     "sign",
     "jsconfig",
     "token",
+    "quota",
     "refresh",
     "accounts",
     "status",
@@ -379,6 +380,17 @@ def test_client_new_prints_a_key_once_and_the_table_that_lets_it_in(monkeypatch)
     assert (client.name, client.key_sha256) == ("billing", (sha256_of_key(key),))
     assert (client.scopes, client.accounts) == ({"token:read"}, {"shop"})
     assert run("client", "new", "billing").stdout.partition("\n")[0] != key
+
+
+def test_client_new_prints_the_paths_that_a_client_may_have_relayed():
+    paths = ["--relay-path", "/cgi-bin/message/*", "--relay-path", "/cgi-bin/user/info"]
+    key, toml = run("client", "new", "crm", "--scope", "relay", *paths).stdout.split("\n\n", 1)
+    Path("wxsign.toml").write_text(f'[accounts.shop]\napp_id = "{APP_ID}"\napp_secret = "{SECRET}"\n{toml}')
+    (client,) = load_settings(environ={}).clients
+    assert (client.key_sha256, client.scopes) == ((sha256_of_key(key),), {"relay"})
+    assert client.relay_paths == ("/cgi-bin/message/*", "/cgi-bin/user/info")
+    for wrong in (["--scope", "relay"], paths, ["--scope", "relay", "--relay-path", "/*"]):
+        assert "/cgi-bin/message/*" in run("client", "new", "crm", *wrong, code=2).stderr
 
 
 def test_a_client_has_every_scope_but_admin_by_default_and_a_plain_name():

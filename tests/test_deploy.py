@@ -180,6 +180,7 @@ def test_an_8_kb_address_passes_and_a_longer_one_is_answered_414(front):
         "//api/v1/accounts",
         "/%61pi/v1/accounts",
         "/x/../api/v1/accounts",
+        "/api/v1/accounts/default/relay/cgi-bin/user/info",
     ],
 )
 def test_ops_paths_are_not_there_for_the_outside(front, path):
@@ -194,6 +195,18 @@ def test_a_body_over_64_kb_is_refused_in_our_error_shape(front):
     reply = front.ask("/jsconfig", method="POST", body=b"x" * 70_000)
     assert reply.status == 413
     assert reply.json["error"]["code"] == "body_too_large"
+
+
+def test_10_mb_reach_the_relay_and_no_other_path_by_way_of_it(front):
+    relay, size = "/api/v1/accounts/default/relay/cgi-bin/media/upload", 10 * 1024 * 1024
+    sent = front.ask(relay, method="POST", body=b"x" * size)
+    assert (sent.status, sent.json["CONTENT_LENGTH"]) == (200, str(size))
+    for path in (
+        "/jsconfig",
+        "/api/v1/accounts/default/access_token/refresh",
+        f"{relay}/../../../../../../../jsconfig",
+    ):
+        assert front.ask(path, method="POST", body=b"x" * 70_000).status == 413
 
 
 def test_a_flood_from_one_address_is_answered_with_a_json_429_that_a_page_can_read(front):

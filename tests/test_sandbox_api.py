@@ -257,3 +257,44 @@ def test_the_addresses_of_wechat_are_lists(wechat):
     callback = wechat.client.get("/cgi-bin/getcallbackip", query_string={"access_token": token}).json
     assert wechat.ips(token)["ip_list"]
     assert callback["ip_list"]
+
+
+@pytest.mark.parametrize(
+    ("body", "errcode"),
+    [
+        (b'{"touser": "o1", "msgtype": "text"}', 0),
+        (b"", 44002),
+        (b"[]", 47001),
+        (b'{"msgtype": "text"}', 40003),
+        (b'{"touser": "o1"}', 40008),
+    ],
+)
+def test_a_message_needs_a_reader_and_a_kind(wechat, body, errcode):
+    query = {"access_token": wechat.token()["access_token"]}
+    sent = wechat.client.post("/cgi-bin/message/custom/send", query_string=query, data=body)
+    assert sent.json["errcode"] == errcode
+    assert wechat.client.get("/cgi-bin/message/custom/send", query_string=query).json["errcode"] == 43002
+
+
+def test_business_calls_are_refused_without_a_living_token(wechat):
+    for query, errcode in (({}, 41001), ({"access_token": "a.b"}, 40001), ({"access_token": "!"}, 40014)):
+        assert (
+            wechat.client.post("/cgi-bin/message/custom/send", query_string=query).json["errcode"] == errcode
+        )
+        assert wechat.client.get("/cgi-bin/user/info", query_string=query).json["errcode"] == errcode
+
+
+def test_a_quota_is_counted_by_the_day_and_begins_anew_ten_times_a_month(wechat):
+    def ask(path, body):
+        query = {"access_token": wechat.stable()["access_token"]}
+        return wechat.client.post(f"/cgi-bin/{path}", query_string=query, json=body).json
+
+    asked = {"cgi_path": "/cgi-bin/stable_token"}
+    assert ask("openapi/quota/get", asked)["quota"] == {"daily_limit": 500_000, "used": 1, "remain": 499_999}
+    assert ask("openapi/quota/get", asked)["quota"]["used"] == 2
+    answers = [ask("clear_quota", {"appid": DEFAULT_APPID})["errcode"] for _ in range(11)]
+    assert answers == [0] * 10 + [48006]
+    secret = {"appid": DEFAULT_APPID, "appsecret": DEFAULT_SECRET}
+    assert wechat.client.post("/cgi-bin/clear_quota/v2", json=secret).json["errcode"] == 48006
+    wechat.now += 31 * 86_400
+    assert wechat.client.post("/cgi-bin/clear_quota/v2", json=secret).json["errcode"] == 0

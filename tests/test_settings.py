@@ -109,12 +109,20 @@ key_sha256 = ["{"a" * 64}", "{"b" * 64}"]
 scopes = ["token:read"]
 accounts = ["shop"]
 allow_from = ["10.0.0.0/8", "192.0.2.7"]
+
+[clients.crm]
+key_sha256 = ["{"c" * 64}"]
+scopes = ["token:read", "relay"]
+relay_paths = ["/cgi-bin/user/info", "/cgi-bin/message/*"]
 """
     )
     shop, news = settings.accounts
     assert (shop.name, news.name) == ("shop", "news")
     assert (news.js_api_list, news.open_tag_list, news.warm) == (("scanQRCode",), (), True)
-    (billing,) = settings.clients
+    billing, crm = settings.clients
+    assert crm.may_relay("/cgi-bin/message/custom/send")
+    assert not crm.may_relay("/cgi-bin/user/get")
+    assert not billing.may_relay("/cgi-bin/user/info")
     assert billing.key_sha256 == ("a" * 64, "b" * 64)
     assert billing.may_use("shop")
     assert not billing.may_use("news")
@@ -295,6 +303,7 @@ def test_an_unusable_value_is_told_with_its_variable_and_the_remedy(variable, va
     assert "hunter2" not in str(found)
 
 
+RELAYING = f'[clients.c]\nkey = "{KEY}"\nscopes = ["relay"]\n'
 FILE_PROBLEMS = [
     ("[servce]\n", "servce", "Did you mean `service`?"),
     ("[zzz]\n", "zzz", "Known: [service]"),
@@ -313,6 +322,11 @@ FILE_PROBLEMS = [
     (f'[clients.c]\nkey = "{KEY}"\nscopes = ["token:raed"]\n', "clients.c.scopes", "Did you mean `token:read`?"),
     (f'[clients.c]\nkey = "{KEY}"\naccounts = ["sohp"]\n', "clients.c.accounts", "Did you mean `shop`?"),
     (f'[clients.c]\nkey = "{KEY}"\nallow_from = ["10.0.0.1/8"]\n', "clients.c.allow_from", "network"),
+    (RELAYING + 'relay_paths = ["/cgi-bin/../x"]\n', "clients.c.relay_paths", "not a path that can be relayed"),
+    (RELAYING + 'relay_paths = ["https://api.weixin.qq.com/cgi-bin/x"]\n', "clients.c.relay_paths", "no host"),
+    (RELAYING + 'relay_paths = ["/cgi-bin/clear_quota"]\n', "clients.c.relay_paths", "never relayed"),
+    (RELAYING, "clients.c.relay_paths", "opens nothing while no path is listed"),
+    (f'[clients.c]\nkey = "{KEY}"\nrelay_paths = ["/cgi-bin/user/info"]\n', "clients.c.scopes", "Add `relay`"),
 ]  # fmt: skip
 
 

@@ -44,6 +44,7 @@ _PAIR: Final = re.compile(
 )
 _BEARER: Final = re.compile(r"""(\bbearer(?:\s|%20|\+)+)[^\s"'\\,;]+""", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"""(://)[^\s/?#@:"']*:[^\s/?#@"']*(@)""")
+_QUERY: Final = re.compile(r"""\?[^\s"']+""")
 # What a terminal obeys: C0, DEL and C1 controls, line separators, and the marks that turn the direction of writing round.
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -104,6 +105,15 @@ class RedactionFilter(logging.Filter):
         return True
 
 
+class _HttpLibraryFilter(RedactionFilter):
+    """Takes whole queries out as well: those of relayed calls are their caller's, whatever stands in them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        super().filter(record)
+        record.msg = _QUERY.sub(f"?{MASK}", record.msg)
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object on one line: time (UTC), level, event, logger, the event's fields, exception."""
 
@@ -157,7 +167,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
 def redact_http_library() -> None:
     """Redact at its source what urllib3 logs at DEBUG level, the URL with its query, for handlers that are not ours too."""
     for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_FILTER)  # adding it again changes nothing
+        logging.getLogger(name).addFilter(_HTTP_LIBRARY_FILTER)  # adding it again changes nothing
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -182,3 +192,4 @@ def _redacted_field(name: str, value: Any) -> Any:  # noqa: ANN401 - see above
 
 
 _FILTER: Final = RedactionFilter()
+_HTTP_LIBRARY_FILTER: Final = _HttpLibraryFilter()

@@ -7,12 +7,14 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from wxsign.accounts.relayed import covers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-SCOPES: Final = ("token:read", "token:refresh", "ticket:read", "admin")
-DEFAULT_SCOPES: Final = frozenset(SCOPES) - {"admin"}
+SCOPES: Final = ("token:read", "token:refresh", "ticket:read", "relay", "admin")
+DEFAULT_SCOPES: Final = frozenset({"token:read", "token:refresh", "ticket:read"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,15 @@ class ApiClient:
     scopes: frozenset[str] = DEFAULT_SCOPES
     accounts: frozenset[str] | None = None
     allow_from: tuple[Network, ...] = ()
+    relay_paths: tuple[str, ...] = ()
 
     def may_use(self, account_name: str) -> bool:
         """Whether this client may read the account of that name."""
         return self.accounts is None or account_name in self.accounts
+
+    def may_relay(self, path: str) -> bool:
+        """Whether this client may have the business call at that path of WeChat relayed."""
+        return covers(self.relay_paths, path)
 
     def may_call_from(self, address: str) -> bool:
         """Whether this client may call from that address; one that cannot be read is refused where a list is kept."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from wxsign.accounts import DAILY_LIMITS
-from wxsign.broker.schedule import DAY_SECONDS, china_day, china_midnight
+from wxsign.broker.schedule import DAY_SECONDS, china_day, china_midnight, china_month
 from wxsign.credentials import chain_of, sort_of
 from wxsign.errors import QuotaSpent
-from wxsign.stores import Ration
+from wxsign.stores import LONGEST_NOTE_SECONDS, Ration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from wxsign.stores import CredentialStore
 
 RESERVED_SHARE = 0.1
+# clear_quota: ten a month, together with the console's.
+CLEARINGS_A_MONTH = 10
+# What WeChat counts as one API, and starts anew when an account's quota is cleared; forced refreshes it counts apart.
+CLEARED = frozenset(DAILY_LIMITS) - {"force_refresh"}
 
 
 def default_limit(_key: CredentialKey, call: str) -> int:
@@ -89,6 +93,17 @@ class Ledger:
                 Spending(call, used.get(name, 0), self._limit_of(key, call))
             )
         return {app_id: tuple(rows) for app_id, rows in spent.items()}
+
+
+def clearings(key: CredentialKey, now: float) -> Ration:
+    """The month's ration of clearings of an account's quota, at `now` (the store's clock)."""
+    name = f"clearings|{key.api_base}|{key.app_id}|{china_month(now)}"
+    return Ration(name, CLEARINGS_A_MONTH, LONGEST_NOTE_SECONDS)
+
+
+def begin_anew(store: CredentialStore, key: CredentialKey, now: float) -> None:
+    """WeChat has cleared the account's quota: the day's counts begin anew here as well. Raises `StoreUnavailable`."""
+    store.erase([_counter(key, call, now) for call in sorted(CLEARED)])
 
 
 def _counter(key: CredentialKey, call: str, now: float) -> str:

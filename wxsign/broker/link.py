@@ -60,6 +60,7 @@ class _StandIn(MemoryStore):
         self._shared(lambda store: store.note(name, text, lasts_seconds, event=event))
 
     def erase(self, names: Sequence[str]) -> None:
+        super().erase(names)
         self._shared(lambda store: store.erase(names))
 
     def _shared(self, work: Callable[[CredentialStore], T]) -> T:

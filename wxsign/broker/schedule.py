@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from wxsign.credentials import sort_of
@@ -210,6 +211,11 @@ def _backoff_seconds(failure: Failure, *, empty: bool) -> float:
 def china_day(now: float) -> int:
     """The day in China (UTC+8, no daylight saving), counted from 1970: WeChat's daily quotas go by it."""
     return int((now + _CHINA_OFFSET_SECONDS) // DAY_SECONDS)
+
+
+def china_month(now: float) -> str:
+    """The month in China, as in `2026-11`: some of WeChat's quotas go by it."""
+    return datetime.fromtimestamp(now + _CHINA_OFFSET_SECONDS, UTC).strftime("%Y-%m")
 
 
 def china_midnight(now: float) -> float:

@@ -1,4 +1,4 @@
-"""`wxsign jsconfig`, `token`, `refresh`, `accounts`: what is asked of the store and of WeChat."""
+"""`wxsign jsconfig`, `token`, `quota`, `refresh`, `accounts`: what is asked of the store and of WeChat."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from wxsign.commands.group import FAILED, UNUSABLE, explain, language, main, say, service_of
 from wxsign.errors import StoreUnavailable
+from wxsign.quota import clear_quota, quota_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +29,63 @@ def jsconfig(config: str | None, url: str, account: str | None) -> None:
 
 @main.command()
 @click.argument("name")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Ask WeChat whether it lives; a dead one is replaced. 向微信验证，失效则换新。",
+)
 @click.pass_obj
-def token(config: str | None, name: str) -> None:
+def token(config: str | None, name: str, *, verify: bool) -> None:
     """Print the access_token of account NAME: the token on stdout, its expiry on stderr. 打印 access_token。
 
     \b
     Example 示例:
       TOKEN=$(wxsign token default)
     """
-    answer = service_of(config).access_token(name)
+    service = service_of(config)
+    answer = service.access_token(name)
+    if verify:
+        answer = service.report_rejected(name, answer.value, "command line")
     click.echo(answer.value)
     seconds = answer.expires_in_seconds
     say(f"expires in {seconds} s", f"{seconds} 秒后过期", err=True)
+    if verify and answer.verified:
+        say("WeChat takes this token.", "微信接受该 token。", err=True)
+    elif verify:
+        say("WeChat had refused the token; this is a new one.", "微信已拒绝原 token，这是新的。", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="Have today's counts begin anew, 10 times a month. 清零今日计数（每月 10 次）。",
+)
+@click.pass_obj
+def quota(config: str | None, name: str, *, clear: bool) -> None:
+    """Print today's calls of account NAME, by WeChat's own count and by ours. 打印今日调用量：微信的计数与本服务的计数。
+
+    \b
+    Examples 示例:
+      wxsign quota default
+      wxsign quota default --clear && wxsign refresh default
+    """
+    service = service_of(config)
+    if clear:
+        cleared = clear_quota(service, name)
+        say(
+            f"Cleared: {cleared.used} of {cleared.limit} times this month, by our count.",
+            f"已清零：按本服务的计数，本月第 {cleared.used} 次，共 {cleared.limit} 次。",
+            err=True,
+        )
+    for row in quota_of(service, name):
+        ours = f"{row.ours.used} / {row.ours.limit}"
+        theirs = f"{row.wechat.used} / {row.wechat.daily_limit}" if row.wechat else "?"
+        say(
+            f"{row.ours.endpoint:<18} WeChat {theirs:<18} here {ours}",
+            f"{row.ours.endpoint:<18} 微信 {theirs:<18} 本服务 {ours}",
+        )
 
 
 @main.command()

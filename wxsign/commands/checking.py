@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from wxsign.accounts import SCOPES, sha256_of_key
+from wxsign.accounts.relayed import is_relay_pattern
 from wxsign.commands.group import language, main, say, service_of
 from wxsign.commands.remarks import remarks
 from wxsign.errors import StoreUnavailable
@@ -133,13 +134,26 @@ def client() -> None:
 @click.option(
     "--account", "names", multiple=True, metavar="NAME", help="May be repeated; default all. 账号，默认全部。"
 )
-def new_client(name: str, scopes: tuple[str, ...], names: tuple[str, ...]) -> None:
+@click.option(
+    "--relay-path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="With scope relay; may be repeated. 可转发的微信路径，可重复。",
+)
+def new_client(name: str, scopes: tuple[str, ...], names: tuple[str, ...], paths: tuple[str, ...]) -> None:
     """Make a key for a client called NAME: prints it once, and the TOML to paste. 生成客户端密钥（只显示一次）。
 
     \b
-    Example 示例:
+    Examples 示例:
       wxsign client new shop-backend --scope token:read --account shop
+      wxsign client new crm --scope relay --relay-path '/cgi-bin/message/*'
     """
+    if ("relay" in scopes) != bool(paths) or not all(map(is_relay_pattern, paths)):
+        raise click.BadParameter(
+            "give --scope relay and paths such as /cgi-bin/message/* / 须同时给出 --scope relay 和路径，例如 /cgi-bin/message/*",
+            param_hint="--relay-path",
+        )
     if not _NAME.fullmatch(name):
         raise click.BadParameter(
             "letters, digits, - and _ only / 只能用字母、数字、- 和 _", param_hint="NAME"
@@ -152,3 +166,5 @@ def new_client(name: str, scopes: tuple[str, ...], names: tuple[str, ...]) -> No
     click.echo(f"scopes = {json.dumps(list(scopes or ('token:read', 'token:refresh', 'ticket:read')))}")
     if names:
         click.echo(f"accounts = {json.dumps(list(names))}")
+    if paths:
+        click.echo(f"relay_paths = {json.dumps(list(paths))}")

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from wxsign import sandbox
-from wxsign.accounts import LOOPBACK, AnyPort, ApiClient, HostRule, OfficialAccount, sha256_of_key
+from wxsign.accounts import (
+    DEFAULT_SCOPES,
+    LOOPBACK,
+    AnyPort,
+    ApiClient,
+    HostRule,
+    OfficialAccount,
+    sha256_of_key,
+)
 from wxsign.broker import Adopted
 from wxsign.credentials import CredentialKind, digest
 from wxsign.errors import ConfigError, HostNotAllowed, Problem, Text
@@ -162,7 +170,12 @@ def _settings(plan: Plan, sandbox_port: int) -> Settings:
     if plan.lan:
         hosts = (*hosts, AnyPort(HostRule.parse(_in_url(plan.lan)).host))
     account = OfficialAccount("default", sandbox.DEFAULT_APPID, sandbox.DEFAULT_SECRET, hosts)
-    client = ApiClient("sandbox", (sha256_of_key(DEV_CLIENT_KEY),))
+    client = ApiClient(
+        "sandbox",
+        (sha256_of_key(DEV_CLIENT_KEY),),
+        DEFAULT_SCOPES | {"relay"},
+        relay_paths=("/cgi-bin/message/*", "/cgi-bin/user/info"),
+    )
     # The sandbox forgets its tokens when it ends, so must the store.
     return Settings(
         (account,), (client,), store="memory:", api_base=f"http://{_reachable(plan)}:{sandbox_port}"

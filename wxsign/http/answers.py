@@ -20,7 +20,7 @@ from wxsign.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from wxsign.settings import Settings
 
@@ -60,6 +60,17 @@ class Answer(NamedTuple):
     def status_line(self) -> str:
         """The status as WSGI wants it: `200 OK`."""
         return _STATUS_LINES[self.status]
+
+
+class Stream(NamedTuple):
+    """An answer whose body comes piece by piece; the server closes it."""
+
+    status: int
+    headers: Headers
+    body: Iterator[bytes]
+
+    def __repr__(self) -> str:
+        return f"Stream(status={self.status})"
 
 
 class NotFoundError(RequestError):
@@ -210,7 +221,8 @@ def error_payload(
 
 
 def _cause_code(error: WxSignError) -> str:
-    return error.cause.code if isinstance(error, CredentialUnavailable) and error.cause is not None else ""
+    cause = getattr(error, "cause", None)
+    return cause.code if isinstance(cause, WxSignError) else ""
 
 
 def hsts_of(settings: Settings) -> Headers:

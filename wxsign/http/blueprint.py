@@ -17,11 +17,12 @@ from wxsign.http.calls import MAX_BODY_BYTES, call_of
 from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Bucket, answer_diagnose, answer_report
 from wxsign.http.jsconfig import JSCONFIG_PATH, answer_jsconfig
 from wxsign.http.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
+from wxsign.http.relay import RELAY_BODY_BYTES, RELAY_METHODS, RELAY_PATH, Relay, unreadable_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wxsign.http.answers import Answer
+    from wxsign.http.answers import Answer, Stream
     from wxsign.http.calls import Call
     from wxsign.service import WxSign
 
@@ -45,9 +46,11 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
         view = partial(_asked, service, bucket, answer)
         routes.add_url_rule(path, answer.__name__, view, methods=_POSTED, provide_automatic_options=False)
     gate = Gate(service.settings.clients)
-    for operation in OPERATIONS:
+    relay = Relay(service).relay
+    relayed = Operation(RELAY_PATH, RELAY_METHODS, "relay", relay)
+    for operation, read in (*((operation, _body) for operation in OPERATIONS), (relayed, _body_to_relay)):
         endpoint = operation.answer.__name__.strip("_")
-        _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation))
+        _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation, read))
     return routes
 
 
@@ -55,11 +58,12 @@ def _asked(service: WxSign, bucket: Bucket, answer: Callable[[WxSign, Bucket, Ca
     return response_of(answer(service, bucket, call_of(request.environ, _body)))
 
 
-def _view(service: WxSign, gate: Gate, operation: Operation) -> Callable[..., Response]:
-    def view(account: str = "") -> Response:
-        return response_of(
-            answer_protected(service, gate, operation, call_of(request.environ, _body), account)
-        )
+def _view(
+    service: WxSign, gate: Gate, operation: Operation, read: Callable[[], bytes | None]
+) -> Callable[..., Response]:
+    def view(account: str = "", path: str = "") -> Response:
+        call = call_of(request.environ, read)
+        return response_of(answer_protected(service, gate, operation, call, account, path))
 
     return view
 
@@ -80,11 +84,25 @@ def _body() -> bytes | None:
     return body if len(body) <= MAX_BODY_BYTES else None
 
 
+def _body_to_relay() -> bytes | None:
+    """The body as it came, None where it is too large. Raises `BadRequest` where it cannot be had so."""
+    request.max_content_length = RELAY_BODY_BYTES
+    try:
+        body = request.get_data(cache=True)
+    except RequestEntityTooLarge:
+        return None
+    except Exception:  # noqa: BLE001 - each server has errors of its own
+        raise unreadable_body() from None
+    if not body and request.content_length:
+        raise unreadable_body()
+    return body
+
+
 def _add(routes: Blueprint, path: str, endpoint: str, view: Callable[..., Response]) -> None:
     routes.add_url_rule(path, endpoint, view, methods=_ALL_METHODS, provide_automatic_options=False)
 
 
-def response_of(answer: Answer) -> Response:
+def response_of(answer: Answer | Stream) -> Response:
     """Return an answer as Flask's response, with its headers and no others."""
     response = Response(answer.body, answer.status)
     response.headers = Headers(answer.headers)

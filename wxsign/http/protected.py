@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from wxsign.accounts import sha256_of_key
 from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
@@ -17,12 +18,14 @@ from wxsign.http.answers import (
     Answer,
     BodyTooLargeError,
     MethodNotAllowedError,
+    Stream,
     UnsupportedMediaTypeError,
     error_answer,
     json_answer,
     unexpected,
 )
 from wxsign.http.calls import JSON, json_pairs, text_of, unique
+from wxsign.quota import clear_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,27 +50,26 @@ _REJECTED_HINT: Final = Text(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that has passed the gate: who asks, for which account (by name, or empty), with what body."""
+    """A request that has passed the gate: who asks, for which account (by name, or empty), for what path, with what body."""
 
     service: WxSign
     client: ApiClient
     account: str
     call: Call
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do."""
+    """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do.
+
+    What is no JSON answers in full by itself, and logs by itself.
+    """
 
     path: str
-    method: str
+    methods: tuple[str, ...]
     scope: str | None
-    answer: Callable[[Asked], Mapping[str, object]]
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods that the path takes."""
-        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+    answer: Callable[[Asked], Mapping[str, object] | Answer | Stream]
 
 
 class Gate:
@@ -91,15 +93,17 @@ class Gate:
 
 
 def answer_protected(
-    service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = ""
-) -> Answer:
+    service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = "", path: str = ""
+) -> Answer | Stream:
     """Return the answer to a request of the protected API. Raises nothing: every failure is an answer."""
     client = None
     try:
         _check_method(operation, call)
         client = gate.client(call.authorization)
-        asked = _admitted(service, client, operation, call, wanted)
+        asked = replace(_admitted(service, client, operation, call, wanted), path=path)
         payload = operation.answer(asked)
+        if isinstance(payload, Answer | Stream):
+            return payload
         fields = {
             "client": client.name,
             "account": asked.account,
@@ -119,6 +123,8 @@ def _note_denial(refusal: WxSignError, client: ApiClient | None, operation: Oper
     """Say who was turned away and why: an owner looks for a forgotten system, or for somebody who tries keys."""
     if isinstance(refusal, Forbidden):
         reason: str = refusal.reason
+    elif refusal.code == "relay_path_not_allowed":
+        reason = "path"
     elif isinstance(refusal, Unauthorized):
         reason = "unknown key" if call.authorization else "no key"
     else:
@@ -208,11 +214,26 @@ def _failure(error: WxSignError, language: str) -> dict[str, str]:
 
 
 def _access_token(asked: Asked) -> Mapping[str, object]:
-    return _token(asked.service.access_token(asked.account))
+    answer = asked.service.access_token(asked.account)
+    if not _wants_verdict(asked.call):
+        return _token(answer)
+    # It asks WeChat, and may end in a refresh: a report of its own kind.
+    if "token:refresh" not in asked.client.scopes:
+        raise Forbidden("scope")
+    answer = asked.service.report_rejected(asked.account, answer.value, asked.client.name)
+    return {**_token(answer), "verified": answer.verified}
+
+
+def _wants_verdict(call: Call) -> bool:
+    given = unique(parse_qsl(call.query, keep_blank_values=True)).get("verify")
+    if given in {None, "", "0", "1"}:
+        return given == "1"
+    message = Text("`verify` is neither 0 nor 1.", "`verify` 既不是 0 也不是 1。")
+    raise BadRequest("verify_malformed", message, Text("Write `?verify=1`.", "请写 `?verify=1`。"))
 
 
 def _refresh(asked: Asked) -> Mapping[str, object]:
-    answer = asked.service.report_rejected(asked.account, _rejected(asked.call))
+    answer = asked.service.report_rejected(asked.account, _rejected(asked.call), asked.client.name)
     return {**_token(answer), "verified": answer.verified}
 
 
@@ -244,9 +265,17 @@ def _rejected(call: Call) -> str:
     return rejected
 
 
+def _clear_quota(asked: Asked) -> Mapping[str, object]:
+    cleared = clear_quota(asked.service, asked.account)
+    return {"cleared": True, "by": cleared.by, "used": cleared.used, "limit": cleared.limit}
+
+
+_READ: Final = ("GET", "HEAD")
+
 OPERATIONS: Final = (
-    Operation("/accounts", "GET", None, _accounts),
-    Operation("/accounts/<account>/access_token", "GET", "token:read", _access_token),
-    Operation("/accounts/<account>/access_token/refresh", "POST", "token:refresh", _refresh),
-    Operation("/accounts/<account>/tickets/jsapi", "GET", "ticket:read", _ticket),
+    Operation("/accounts", _READ, None, _accounts),
+    Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token),
+    Operation("/accounts/<account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
+    Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket),
+    Operation("/accounts/<account>/quota/clear", ("POST",), "admin", _clear_quota),
 )

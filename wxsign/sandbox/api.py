@@ -14,6 +14,17 @@ from wxsign.sandbox.settings import SandboxSettings
 # Addresses of the block that is reserved for documentation.
 DOMAIN_IPS = ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
 CALLBACK_IPS = ["203.0.113.64/26", "203.0.113.128"]
+# The endpoints that quota/get is asked about, by their paths, and what it says of one without a published limit.
+PATHS = {
+    "/cgi-bin/token": "token",
+    "/cgi-bin/stable_token": "stable_token",
+    "/cgi-bin/ticket/getticket": "getticket",
+    "/cgi-bin/get_api_domain_ip": "get_api_domain_ip",
+    "/cgi-bin/getcallbackip": "getcallbackip",
+    "/cgi-bin/message/custom/send": "custom_send",
+    "/cgi-bin/user/info": "user_info",
+}
+UNPUBLISHED_QUOTA = 1_000_000
 TOKEN_FORM = re.compile(r"[\w.~+/=-]{1,512}", re.ASCII)
 
 
@@ -72,7 +83,7 @@ def appid_of(world: World, call: ApiCall) -> str:
     """The account a call is for as far as it can be told, else an empty string. Raises nothing."""
     if call.endpoint == "token":
         return call.query.get("appid", "")
-    if call.endpoint == "stable_token":
+    if call.endpoint in {"stable_token", "clear_quota_v2"}:
         return str((json_object(call.body) or {}).get("appid", ""))
     value = call.query.get("access_token", "")
     return next((appid for appid, account in world.accounts.items() if account.find_token(value)), "")
@@ -124,12 +135,73 @@ def _getcallbackip(world: World, call: ApiCall) -> Answer:
     return Answer({"ip_list": CALLBACK_IPS})
 
 
+def _custom_send(world: World, call: ApiCall) -> Answer:
+    _by_token(world, call, "POST", 43002)
+    if not call.body.strip():
+        raise RefusedError(44002)
+    message = json_object(call.body)
+    if message is None:
+        raise RefusedError(47001)
+    if not message.get("touser"):
+        raise RefusedError(40003)
+    if not message.get("msgtype"):
+        raise RefusedError(40008)
+    return Answer({"errcode": 0, "errmsg": "ok"})
+
+
+def _user_info(world: World, call: ApiCall) -> Answer:
+    _by_token(world, call)
+    openid = call.query.get("openid", "")
+    if not openid:
+        raise RefusedError(40003)
+    return Answer(
+        {"subscribe": 1, "openid": openid, "language": call.query.get("lang", "zh_CN"), "remark": ""}
+    )
+
+
+def _quota_get(world: World, call: ApiCall) -> Answer:
+    account = _by_token(world, call, "POST", 43002)
+    path = (json_object(call.body) or {}).get("cgi_path")
+    endpoint = PATHS.get(path) if isinstance(path, str) else None
+    if endpoint is None:
+        raise RefusedError(76021)
+    limit = world.settings.daily_quota.get(endpoint, UNPUBLISHED_QUOTA)
+    used = account.used(endpoint, world.now)
+    quota = {"daily_limit": limit, "used": used, "remain": max(0, limit - used)}
+    return Answer({"errcode": 0, "errmsg": "ok", "quota": quota})
+
+
+def _clear_quota(world: World, call: ApiCall) -> Answer:
+    account = _by_token(world, call, "POST", 43002)
+    if (json_object(call.body) or {}).get("appid") != account.appid:
+        raise RefusedError(40013)
+    return _cleared(world, account)
+
+
+def _clear_quota_v2(world: World, call: ApiCall) -> Answer:
+    _need_method(call, "POST", 43002)
+    given = json_object(call.body) or {}
+    named = {"appid": given.get("appid"), "secret": given.get("appsecret"), "grant_type": "client_credential"}
+    return _cleared(world, _by_secret(world, call, named))
+
+
+def _cleared(world: World, account: Account) -> Answer:
+    if not account.clear(world.now):
+        raise RefusedError(48006)
+    return Answer({"errcode": 0, "errmsg": "ok"})
+
+
 _ENDPOINTS: dict[str, Callable[[World, ApiCall], Answer]] = {
     "token": _token,
     "stable_token": _stable_token,
     "getticket": _getticket,
     "get_api_domain_ip": _get_api_domain_ip,
     "getcallbackip": _getcallbackip,
+    "custom_send": _custom_send,
+    "user_info": _user_info,
+    "quota_get": _quota_get,
+    "clear_quota": _clear_quota,
+    "clear_quota_v2": _clear_quota_v2,
 }
 
 
@@ -152,9 +224,9 @@ def _by_secret(world: World, call: ApiCall, given: Mapping[str, object]) -> Acco
     return account
 
 
-def _by_token(world: World, call: ApiCall) -> Account:
-    """The account of a call by access_token."""
-    _need_method(call, "GET", 43001)
+def _by_token(world: World, call: ApiCall, method: str = "GET", otherwise: int = 43001) -> Account:
+    """The account of a call by access_token; another method is refused with `otherwise`."""
+    _need_method(call, method, otherwise)
     value = call.query.get("access_token", "")
     if not value:
         raise RefusedError(41001)

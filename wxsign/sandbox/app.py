@@ -76,6 +76,11 @@ def _http_error(error: HTTPException) -> Response:
 @wechat.route("/ticket/getticket", methods=["GET", "POST"], endpoint="getticket")
 @wechat.route("/get_api_domain_ip", methods=["GET", "POST"], endpoint="get_api_domain_ip")
 @wechat.route("/getcallbackip", methods=["GET", "POST"], endpoint="getcallbackip")
+@wechat.route("/message/custom/send", methods=["GET", "POST"], endpoint="custom_send")
+@wechat.route("/user/info", methods=["GET", "POST"], endpoint="user_info")
+@wechat.route("/openapi/quota/get", methods=["GET", "POST"], endpoint="quota_get")
+@wechat.route("/clear_quota", methods=["GET", "POST"], endpoint="clear_quota")
+@wechat.route("/clear_quota/v2", methods=["GET", "POST"], endpoint="clear_quota_v2")
 def api_call() -> Response:
     """One call of WeChat's API, with whatever fault waits for it."""
     sandbox, call = _sandbox(), _call()

@@ -6,6 +6,7 @@ the same inside its life while `expires_in` is always the full one is undocument
 """
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from wxsign.sandbox.settings import SandboxSettings
 REMEMBERED = 64
 SECONDS_OF_A_DAY = 86_400
 CHINA_OFFSET_SECONDS = 8 * 3600
+CLEARINGS_A_MONTH = 10
 
 MakeValue = Callable[[], str]
 
@@ -32,6 +34,12 @@ def ticket_value() -> str:
 def china_day(now: float) -> int:
     """The number of the day in China, where quotas start anew at midnight."""
     return int((now + CHINA_OFFSET_SECONDS) // SECONDS_OF_A_DAY)
+
+
+def china_month(now: float) -> tuple[int, int]:
+    """Year and month in China."""
+    moment = time.gmtime(now + CHINA_OFFSET_SECONDS)
+    return moment.tm_year, moment.tm_mon
 
 
 @dataclass(frozen=True)
@@ -194,6 +202,7 @@ class Account:
         self.stable = StableTokens()
         self.tickets = {"jsapi": TicketLine(opened_at), "wx_card": TicketLine(opened_at)}
         self._used: dict[str, tuple[int, int]] = {}
+        self._cleared: list[float] = []
 
     def __repr__(self) -> str:
         return f"Account({self.appid!r})"
@@ -206,10 +215,23 @@ class Account:
                 return kind, token
         return None
 
+    def used(self, endpoint: str, now: float) -> int:
+        """The calls of today."""
+        day, used = self._used.get(endpoint, (0, 0))
+        return used if day == china_day(now) else 0
+
+    def clear(self, now: float) -> bool:
+        """Counts begin anew; False when this has been done as often as a month allows."""
+        self._cleared = [at for at in self._cleared if china_month(at) == china_month(now)]
+        if len(self._cleared) >= CLEARINGS_A_MONTH:
+            return False
+        self._cleared.append(now)
+        self._used.clear()
+        return True
+
     def spend(self, endpoint: str, now: float, limit: int | None) -> bool:
         """Counts one call of today; False when the day's quota is used up."""
-        day, used = self._used.get(endpoint, (0, 0))
-        used = used if day == china_day(now) else 0
+        used = self.used(endpoint, now)
         if limit is not None and used >= limit:
             return False
         self._used[endpoint] = (china_day(now), used + 1)

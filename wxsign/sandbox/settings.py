@@ -7,7 +7,18 @@ from typing import Any
 
 DEFAULT_APPID = "wxsandbox000000001"
 DEFAULT_SECRET = "sandbox-secret-0000000000000001"  # noqa: S105 - opens nothing but the sandbox
-ENDPOINTS = ("token", "stable_token", "getticket", "get_api_domain_ip", "getcallbackip")
+ENDPOINTS = (
+    "token",
+    "stable_token",
+    "getticket",
+    "get_api_domain_ip",
+    "getcallbackip",
+    "custom_send",
+    "user_info",
+    "quota_get",
+    "clear_quota",
+    "clear_quota_v2",
+)
 TICKET_ISSUES = ("on_demand", "on_expiry")
 
 # The daily limits of a real account that are published; the other endpoints have none that anybody could name.

@@ -21,6 +21,7 @@ from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, Text
 from wxsign.settings import addresses
 from wxsign.settings.alerts import alert_settings
+from wxsign.settings.relay import relay_paths
 from wxsign.settings.sources import (
     Notes,
     Table,
@@ -270,6 +271,7 @@ def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) ->
         scopes=DEFAULT_SCOPES if scopes is None else frozenset(scopes),
         accounts=None if names is None else frozenset(names),
         allow_from=_allow_from(table, notes),
+        relay_paths=relay_paths(table, scopes or (), notes),
     )
 
 

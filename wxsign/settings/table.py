@@ -409,8 +409,21 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "token:read, token:refresh, ticket:read",
         Text(
-            "What the client may do: `token:read`, `token:refresh`, `ticket:read`, `admin`.",
-            "客户端的权限：`token:read`、`token:refresh`、`ticket:read`、`admin`。",
+            "What the client may do: `token:read`, `token:refresh`, `ticket:read`, `relay`, `admin`.",
+            "客户端的权限：`token:read`、`token:refresh`、`ticket:read`、`relay`、`admin`。",
+        ),
+    ),
+    Setting(
+        Section.CLIENTS,
+        "relay_paths",
+        Kind.LIST,
+        None,
+        "none",
+        Text(
+            "Business calls of WeChat that a client of scope `relay` may have made from this service's address: "
+            '`["/cgi-bin/user/info", "/cgi-bin/message/*"]` (one path, or all below it), see [relay.md](relay.md).',
+            "拥有 `relay` 权限的客户端可以经由本服务的出口地址调用的微信业务接口："
+            '`["/cgi-bin/user/info", "/cgi-bin/message/*"]`（单个路径，或其下的全部路径），见 [relay.zh-CN.md](relay.zh-CN.md)。',
         ),
     ),
     Setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wxsign.stores.base import CredentialStore, Lease, Ration, View
+from wxsign.stores.base import LONGEST_NOTE_SECONDS, CredentialStore, Lease, Ration, View
 from wxsign.stores.machine import MachineStore
 from wxsign.stores.memory import MemoryStore
 from wxsign.stores.redis_url import names_redis, require_redis
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "LONGEST_NOTE_SECONDS",
     "CredentialStore",
     "Lease",
     "MachineStore",

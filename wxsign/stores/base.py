@@ -120,7 +120,7 @@ class CredentialStore(Protocol):
         """
 
     def erase(self, names: Sequence[str]) -> None:
-        """Take notes away."""
+        """Take notes away, and counters of these names."""
 
     def take(self, rations: Sequence[Ration]) -> float:
         """Count one use of each of `rations`, or of none where one of them is spent.

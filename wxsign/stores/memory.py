@@ -103,6 +103,7 @@ class MemoryStore(ReadByView):
         with self._lock:
             for name in names:
                 self._notes.pop(name, None)
+                self._counters.pop(name, None)
 
     def take(self, rations: Sequence[Ration]) -> float:
         with self._lock:

@@ -129,7 +129,7 @@ class RedisStore(ReadByView):
 
     def erase(self, names: Sequence[str]) -> None:
         for some in portions(names):
-            self._run(scripts.ERASE, [self._key("note", name) for name in some])
+            self._run(scripts.ERASE, [self._key(kind, name) for kind in ("note", "counter") for name in some])
 
     def take(self, rations: Sequence[Ration]) -> float:
         keys = [self._key("counter", ration.name) for ration in rations]

@@ -168,7 +168,7 @@ return {text(now)}
     _RECORD_EVENT,
 )
 
-# KEYS: any number of notes
+# KEYS: any number of notes and counters
 ERASE: Final = _script("""
 redis.call('DEL', unpack(KEYS))
 return {text(now)}

@@ -64,6 +64,7 @@ CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL
 PRAGMA user_version = {LAYOUT};
 """
 # A child forked in the middle of an operation would believe for ever that the lost thread holds SQLite's locks.
+_ERASURES = ("DELETE FROM notes WHERE name IN", "DELETE FROM counters WHERE name IN")
 _operation = threading.Lock()
 os.register_at_fork(
     before=_operation.acquire, after_in_parent=_operation.release, after_in_child=_operation.release
@@ -117,7 +118,7 @@ class SqliteStore(ReadByView):
         self._write(lambda db: _note(db, name, sendable(text), now, ends_at, event=event))
 
     def erase(self, names: Sequence[str]) -> None:
-        self._write(lambda db: _rows(db, "DELETE FROM notes WHERE name IN", names))
+        self._write(lambda db: [_rows(db, erasure, names) for erasure in _ERASURES])
 
     def take(self, rations: Sequence[Ration]) -> float:
         return self._write(lambda db: _take(db, rations, self.now()))

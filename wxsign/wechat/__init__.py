@@ -11,6 +11,7 @@ from wxsign.wechat.official import (
     DEFAULT_API_BASE,
     MAX_LIFE_SECONDS,
     Granted,
+    Quota,
     WeChatClient,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_LIFE_SECONDS",
     "Granted",
+    "Quota",
     "WeChatClient",
 ]

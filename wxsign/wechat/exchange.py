@@ -64,7 +64,7 @@ class Exchange:
         self._base = base
         self._timeout = timeout
         self.date = ""  # the other side's clock, once it has answered
-        self._lifeline = _Lifeline()
+        self._lifeline = Lifeline()
         self._outcome: queue.SimpleQueue[bytes | WeChatError] = queue.SimpleQueue()
 
     def answer_within(self, deadline_seconds: float) -> bytes:
@@ -77,7 +77,7 @@ class Exchange:
         if outcome is None:
             connected = self._lifeline.cut()
             reason: UnreachableReason = "timeout" if connected else "connect"
-            outcome = WeChatUnreachable(reason, self._request.endpoint, host=_host(self._base))
+            outcome = WeChatUnreachable(reason, self._request.endpoint, host=host_of(self._base))
         if isinstance(outcome, WeChatError):
             raise outcome
         return outcome
@@ -86,14 +86,14 @@ class Exchange:
         try:
             self._outcome.put(self._exchange())
         except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an error of ours without the URL
-            self._outcome.put(_failure(error, self._request.endpoint, _host(self._base)))
+            self._outcome.put(failure_of(error, self._request.endpoint, host_of(self._base)))
         finally:
             self._lifeline.release()
 
     def _exchange(self) -> bytes:
         request = self._request
         with (
-            _session(self._base, self._lifeline) as session,
+            session_for(self._base, self._lifeline) as session,
             session.request(
                 request.method,
                 self._base + request.endpoint,
@@ -110,7 +110,7 @@ class Exchange:
             return _body(response, request.endpoint)
 
 
-class _Lifeline:
+class Lifeline:
     """Holds on to a call's connection, to shut it down from another thread.
 
     It keeps a duplicate of the descriptor: wrapping a socket into TLS takes the original away, and its number may be
@@ -145,7 +145,7 @@ class _Lifeline:
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, lifeline: _Lifeline) -> None:
+    def __init__(self, lifeline: Lifeline) -> None:
         self._lifeline = lifeline
         super().__init__(max_retries=0)
 
@@ -155,7 +155,7 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-def _held(connection_class: type[Any], lifeline: _Lifeline) -> type[Any]:
+def _held(connection_class: type[Any], lifeline: Lifeline) -> type[Any]:
     """Return a connection class whose sockets hang on the lifeline from before TLS on."""
 
     class Held(connection_class):  # type: ignore[misc]  # plain or TLS, direct or by proxy: only urllib3 knows
@@ -171,7 +171,7 @@ def _held(connection_class: type[Any], lifeline: _Lifeline) -> type[Any]:
     return Held
 
 
-def _session(base: str, lifeline: _Lifeline) -> requests.Session:
+def session_for(base: str, lifeline: Lifeline) -> requests.Session:
     """Return a session for one call: proxies and CA bundle of the environment, but no `.netrc`; nothing for loopback."""
     session = requests.Session()
     session.trust_env = not _is_loopback(base)
@@ -227,7 +227,7 @@ _REASONS: Final[tuple[tuple[UnreachableReason, tuple[type[BaseException], ...]],
 )
 
 
-def _failure(error: Exception, endpoint: str, host: str) -> WeChatError:
+def failure_of(error: Exception, endpoint: str, host: str) -> WeChatError:
     """Turn any exception of a call into ours, by its types alone: its text holds the URL."""
     if isinstance(error, WeChatError):
         return error
@@ -244,7 +244,7 @@ def _failure(error: Exception, endpoint: str, host: str) -> WeChatError:
     return WeChatUnreachable("connect", endpoint, host=host)
 
 
-def _host(base: str) -> str:
+def host_of(base: str) -> str:
     """The host of an API base, with its port where it names one; `""` for a base that is none."""
     with suppress(ValueError):
         return urlsplit(base).netloc.rpartition("@")[2]

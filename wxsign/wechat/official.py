@@ -35,6 +35,14 @@ class Granted:
     expires_in_seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The calls of one API that WeChat grants an account a day, and has counted today."""
+
+    daily_limit: int
+    used: int
+
+
 class WeChatClient:
     """Fetches tokens and tickets.
 
@@ -119,6 +127,30 @@ class WeChatClient:
             return parsedate_to_datetime(exchange.date).timestamp()
         except ValueError:
             return None
+
+    def quota(self, access_token: str, cgi_path: str, *, attempt: int = 0) -> Quota:
+        """Fetch how much of a day's calls of the API at `cgi_path` WeChat has counted.
+
+        Source: doc/service, openapi/quota/get. 76021 and 76022 refuse a path.
+        """
+        endpoint, query = "/cgi-bin/openapi/quota/get", {"access_token": access_token}
+        request = Request("POST", endpoint, access_token, query=query, body={"cgi_path": cgi_path})
+        counts = self._call(request, attempt).get("quota")
+        counts = counts if isinstance(counts, dict) else {}
+        limit, used = counts.get("daily_limit"), counts.get("used")
+        if type(limit) is not int or type(used) is not int:
+            raise WeChatBadAnswer("bad_value", endpoint)
+        return Quota(limit, used)
+
+    def clear_quota(self, app_id: str, access_token: str, *, attempt: int = 0) -> None:
+        """Have the account's counts of the day begin anew; 10 times a month. Source: doc/service, clear_quota."""
+        endpoint, query = "/cgi-bin/clear_quota", {"access_token": access_token}
+        self._call(Request("POST", endpoint, access_token, query=query, body={"appid": app_id}), attempt)
+
+    def clear_quota_by_secret(self, app_id: str, secret: str, *, attempt: int = 0) -> None:
+        """The same without a token, for an account that gets none any more. Source: doc/service, clear_quota/v2."""
+        body = {"appid": app_id, "appsecret": secret}
+        self._call(Request("POST", "/cgi-bin/clear_quota/v2", secret, body=body), attempt)
 
     def _call(self, request: Request, attempt: int) -> dict[str, Any]:
         base = self.hosts[attempt % len(self.hosts)]
