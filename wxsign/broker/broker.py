@@ -14,6 +14,7 @@ from wxsign.broker.attempt import Attempts, Refresher
 from wxsign.broker.early import EarlyLooks
 from wxsign.broker.events import Intent, Observer, Upstream, teller
 from wxsign.broker.fetches import Fetches
+from wxsign.broker.guesses import Guesses
 from wxsign.broker.ledger import Ledger, default_limit
 from wxsign.broker.link import Leases, Link
 from wxsign.broker.near import NearCache
@@ -89,6 +90,7 @@ class CredentialBroker:
         self._fetches = Fetches(
             near, link, self._refresher, self._reports, around, self._watcher.wake, reader=reader
         )
+        self.guesses = Guesses(link, upstream, ledger, around.spawn, self.report)
         self.thefts: Mapping[str, Theft] = {}
         self._generation: int | None = None
         self._follow_by = 0.0

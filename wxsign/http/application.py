@@ -19,6 +19,7 @@ from wxsign.http.answers import (
 from wxsign.http.blueprint import blueprint, response_of
 from wxsign.http.calls import MAX_BODY_BYTES, language_of, request_id_of
 from wxsign.http.console import console_routes
+from wxsign.http.dialect import dialect_routes
 from wxsign.http.health import health_routes
 from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.http.metrics import metrics_routes
@@ -62,6 +63,8 @@ def create_app(
     app.register_blueprint(metrics_routes(service))
     app.register_blueprint(static_routes())
     app.register_blueprint(console_routes(service))
+    if service.settings.dialect:
+        app.register_blueprint(dialect_routes(service))
     if service.settings.pages:
         app.register_blueprint(page_routes())
     app.register_error_handler(Exception, _error_response)

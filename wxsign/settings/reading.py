@@ -125,6 +125,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         trusted_proxies=(proxies := _trusted_proxies(table, notes)),
         trusted_proxy_addresses=_trusted_proxy_addresses(table, notes),
         pages=table.boolean("pages", default=True),
+        dialect=table.boolean("dialect", default=True),
         nested_urls=_choice(table, notes, "nested_urls", ("warn", "refuse")),
         access_log=_choice(table, notes, "access_log", ("off" if proxies else "json", "json", "off"))
         == "json",

@@ -183,6 +183,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "dialect",
+        Kind.BOOLEAN,
+        "WXSIGN_DIALECT",
+        "true",
+        Text(
+            "Whether WeChat's own paths (`/cgi-bin/token` …) are served, for SDKs whose secret is a client key: docs/sdks.md.",
+            "是否提供微信自己的路径（`/cgi-bin/token` 等），供以客户端密钥作为 secret 的 SDK 使用，见 docs/sdks.md。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "access_log",
         Kind.TEXT,
         "WXSIGN_ACCESS_LOG",

@@ -40,6 +40,7 @@ class Settings:
     trusted_proxies: int = 0
     trusted_proxy_addresses: tuple[Network, ...] = ()
     pages: bool = True
+    dialect: bool = True
     nested_urls: str = "warn"
     access_log: bool = True
     metrics_allow_from: tuple[Network, ...] = ()

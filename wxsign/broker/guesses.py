@@ -1,0 +1,90 @@
+"""Systems that cannot report: one that asks again for the token it was just given may have seen it refused.
+
+That is a guess, for a restart looks the same. So WeChat is asked about a token once in 60 s over the fleet, nobody waits
+for it, and the verdict answers no report: those are asked anew. Only a token found dead is reported, by us.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from wxsign.credentials import digest, sort_of
+from wxsign.errors import CredentialUnavailable, FailureScope, StoreUnavailable, WeChatError
+from wxsign.stores import Ration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wxsign.broker.events import Upstream
+    from wxsign.broker.ledger import Ledger
+    from wxsign.broker.link import Link
+    from wxsign.credentials import CredentialKey
+    from wxsign.stores import CredentialStore
+
+GUESS_SECONDS: Final = 60.0
+LOOP_SECONDS: Final = 10.0
+ASKS_A_LOOP: Final = 5
+
+
+class Guesses:
+    """Remembers in the store who was given which token. `report` is what a true report does."""
+
+    def __init__(
+        self,
+        link: Link,
+        upstream: Upstream,
+        ledger: Ledger,
+        spawn: Callable[[Callable[[], None]], None],
+        report: Callable[[CredentialKey, str], object],
+    ) -> None:
+        self._link = link
+        self._upstream = upstream
+        self._ledger = ledger
+        self._spawn = spawn
+        self._report = report
+
+    def given(self, key: CredentialKey, value: str, caller: str, life_seconds: float) -> bool:
+        """`caller` is about to be given `value`, for `life_seconds`. Says whether it goes round in circles.
+
+        That is: it asked more than five times in ten seconds for a token that WeChat takes. Raises nothing.
+        """
+        mark = digest(value)
+        return bool(self._link.ask(lambda store: self._noted(store, key, value, mark, caller, life_seconds)))
+
+    def _noted(
+        self,
+        store: CredentialStore,
+        key: CredentialKey,
+        value: str,
+        mark: str,
+        caller: str,
+        life_seconds: float,
+    ) -> bool:
+        told, alive = f"told|{key.name}|{caller}", _alive(key)
+        notes = store.view((), [told, alive]).notes
+        often = store.take([Ration(f"asked|{key.name}|{caller}", ASKS_A_LOOP, LOOP_SECONDS)]) > 0
+        if notes.get(told) != mark:
+            store.note(told, mark, life_seconds)
+            return False
+        if store.take([Ration(f"guess|{key.name}|{mark}", 1, GUESS_SECONDS)]) == 0.0:
+            self._spawn(lambda: self._find_out(key, value, mark))
+        return often and notes.get(alive) == mark
+
+    def _find_out(self, key: CredentialKey, value: str, mark: str) -> None:
+        call = sort_of(key).alive_by
+        with suppress(StoreUnavailable, CredentialUnavailable):
+            store = self._link.store
+            if call is None or self._ledger.admit(store, key, call, store.now(), urgent=False):
+                return
+            try:
+                self._upstream.probe(key, value, attempt=0)
+            except WeChatError as error:
+                if error.scope is FailureScope.STALE_TOKEN:
+                    self._report(key, value)
+                return
+            store.note(_alive(key), mark, GUESS_SECONDS)
+
+
+def _alive(key: CredentialKey) -> str:
+    return f"alive|{key.name}"
