@@ -30,7 +30,7 @@ LATER = (
     "/agentconfig",
     "/openapi.yaml",
     "/status",
-    "/cgi-bin/token",
+    "/cgi-bin/menu/get",
     "/MP_verify_x.txt",
 )
 

@@ -1,7 +1,8 @@
 """Systems that cannot report: one that asks again for the token it was just given may have seen it refused.
 
 That is a guess, for a restart looks the same. So WeChat is asked about a token once in 60 s over the fleet, nobody waits
-for it, and the verdict answers no report: those are asked anew. Only a token found dead is reported, by us.
+for it, and the verdict answers no report: those are asked anew. Who asks and asks within a second insists: then it is
+asked once more, for the token may have died since. Only a token found dead is reported, by us.
 """
 
 from __future__ import annotations
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
     from wxsign.stores import CredentialStore
 
 GUESS_SECONDS: Final = 60.0
+INSISTS_SECONDS: Final = 1.0
+ASKS_TO_INSIST: Final = 5
+# More than some processes of one system ask that start together, which look like a loop and are none.
 LOOP_SECONDS: Final = 10.0
-ASKS_A_LOOP: Final = 5
+ASKS_A_LOOP: Final = 10
+ALIVE_SECONDS: Final = 2.0
+INSISTING_AN_HOUR: Final = 120
+HOUR_SECONDS: Final = 3600.0
 
 
 class Guesses:
@@ -47,7 +54,7 @@ class Guesses:
     def given(self, key: CredentialKey, value: str, caller: str, life_seconds: float) -> bool:
         """`caller` is about to be given `value`, for `life_seconds`. Says whether it goes round in circles.
 
-        That is: it asked more than five times in ten seconds for a token that WeChat takes. Raises nothing.
+        That is: it asked more than ten times in ten seconds for a token that WeChat takes. Raises nothing.
         """
         mark = digest(value)
         return bool(self._link.ask(lambda store: self._noted(store, key, value, mark, caller, life_seconds)))
@@ -63,13 +70,26 @@ class Guesses:
     ) -> bool:
         told, alive = f"told|{key.name}|{caller}", _alive(key)
         notes = store.view((), [told, alive]).notes
-        often = store.take([Ration(f"asked|{key.name}|{caller}", ASKS_A_LOOP, LOOP_SECONDS)]) > 0
         if notes.get(told) != mark:
             store.note(told, mark, life_seconds)
             return False
-        if store.take([Ration(f"guess|{key.name}|{mark}", 1, GUESS_SECONDS)]) == 0.0:
+
+        def spent(what: str, limit: int, seconds: float) -> bool:
+            return store.take([Ration(f"{what}|{key.name}|{mark}|{caller}", limit, seconds)]) > 0
+
+        # Only what is asked for after WeChat took it makes a loop: while a token is dead, all ask again and again.
+        if notes.get(alive) == mark and spent("loops", ASKS_A_LOOP, LOOP_SECONDS):
+            return True
+        if self._may_ask(store, key, mark, insists=spent("insists", ASKS_TO_INSIST, INSISTS_SECONDS)):
             self._spawn(lambda: self._find_out(key, value, mark))
-        return often and notes.get(alive) == mark
+        return False
+
+    @staticmethod
+    def _may_ask(store: CredentialStore, key: CredentialKey, mark: str, *, insists: bool) -> bool:
+        if store.take([Ration(f"guess|{key.name}|{mark}", 1, GUESS_SECONDS)]) == 0.0:
+            return True
+        hour = Ration(f"insist-hour|{key.name}", INSISTING_AN_HOUR, HOUR_SECONDS)
+        return insists and store.take([Ration(f"insist|{key.name}|{mark}", 1, INSISTS_SECONDS), hour]) == 0.0
 
     def _find_out(self, key: CredentialKey, value: str, mark: str) -> None:
         call = sort_of(key).alive_by
@@ -83,7 +103,7 @@ class Guesses:
                 if error.scope is FailureScope.STALE_TOKEN:
                     self._report(key, value)
                 return
-            store.note(_alive(key), mark, GUESS_SECONDS)
+            store.note(_alive(key), mark, ALIVE_SECONDS)
 
 
 def _alive(key: CredentialKey) -> str:
