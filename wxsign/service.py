@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from wxsign.accounts import AccountRegistry, OfficialAccount
+from wxsign.accounts import AccountKind, AccountRegistry, OfficialAccount, SignsNoPages
 from wxsign.broker import CredentialBroker, Outcome, Result, Surroundings
 from wxsign.credentials import CredentialKey, CredentialKind
 from wxsign.errors import CredentialUnavailable, HostNotAllowed
@@ -182,8 +182,11 @@ class WxSign:
         return self._token_answer(key, held, verified=verified)
 
     def ticket(self, account: str) -> TicketAnswer:
-        """The account's current jsapi_ticket. Raises `UnknownAccount`, `CredentialUnavailable`."""
-        key = self._tickets[self.registry.get(account).name]
+        """The account's current jsapi_ticket. Raises `UnknownAccount`, `SignsNoPages`, `CredentialUnavailable`."""
+        chosen = self.registry.get(account)
+        if chosen.kind is AccountKind.MINIPROGRAM:
+            raise SignsNoPages
+        key = self._tickets[chosen.name]
         held = self.broker.fresh(key)
         return TicketAnswer(held.value, *told(self.broker, key, held))
 

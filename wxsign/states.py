@@ -206,7 +206,7 @@ class Overview:
             AccountState(
                 name=account.name,
                 app_id=account.app_id,
-                kind="official",
+                kind=str(account.kind),
                 token_endpoint=str(account.token_endpoint),
                 in_use=account.app_id in wanted,
                 credentials=tuple(self._credential_state(key) for key in self._keys[account.name]),

@@ -2,7 +2,7 @@
 
 from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_within, sha256_of_key
 from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
-from wxsign.accounts.official import DAILY_LIMITS, OfficialAccount
+from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
 
 __all__ = [
@@ -11,11 +11,13 @@ __all__ = [
     "DEFAULT_SCOPES",
     "LOOPBACK",
     "SCOPES",
+    "AccountKind",
     "AccountRegistry",
     "AnyPort",
     "ApiClient",
     "HostRule",
     "OfficialAccount",
+    "SignsNoPages",
     "address_within",
     "sha256_of_key",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint
+from wxsign.errors import BadRequest, Text
 from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
 
 if TYPE_CHECKING:
@@ -32,9 +34,36 @@ DAILY_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
 """Calls a day that WeChat is known to grant an account, by endpoint."""
 
 
+class SignsNoPages(BadRequest):
+    """The account is a Mini Program: it has a token, and neither pages nor a jsapi_ticket."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "miniprogram_signs_no_pages",
+            Text(
+                "This account is a Mini Program: it signs no pages and has no jsapi_ticket.",
+                "该账号是小程序：不为网页签名，也没有 jsapi_ticket。",
+            ),
+            Text(
+                "A page needs an Official Account, inside a web-view of the Mini Program too.",
+                "网页需要公众号来签名，小程序 web-view 中的网页也一样。",
+            ),
+        )
+
+
+class AccountKind(StrEnum):
+    """What an account is. A Mini Program (小程序) has an access_token of the same kind, and no web pages to sign for."""
+
+    OFFICIAL = "official"
+    MINIPROGRAM = "miniprogram"
+
+
 @dataclass(frozen=True, slots=True)
 class OfficialAccount:
-    """An Official Account (公众号/服务号) with what it may sign for and which interfaces its pages ask for by default."""
+    """An Official Account (公众号/服务号) with what it may sign for and which interfaces its pages ask for by default.
+
+    Or a Mini Program: then it has no hosts.
+    """
 
     name: str
     app_id: str
@@ -45,6 +74,7 @@ class OfficialAccount:
     open_tag_list: tuple[str, ...] = OPEN_TAG_LIST
     warm: bool | None = None
     quota: Mapping[str, int] = field(default_factory=dict)
+    kind: AccountKind = AccountKind.OFFICIAL
 
     def daily_limit(self, endpoint: str) -> int:
         """Calls a day that this account has for an endpoint (a key of `DAILY_LIMITS`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wxsign.accounts.hosts import LOOPBACK
+from wxsign.accounts.official import AccountKind, SignsNoPages
 from wxsign.errors import AccountRequired, HostNotAllowed, UnknownAccount
 from wxsign.signing import DEFAULT_PORTS
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from wxsign.accounts.official import OfficialAccount
+    from wxsign.errors import RequestError
     from wxsign.signing import PageUrl
 
 DEFAULT_ACCOUNT: Final = "default"
@@ -26,6 +28,7 @@ class AccountRegistry:
         by_app_id = {account.app_id: account for account in self._accounts}
         self._by_name = by_app_id | {account.name: account for account in self._accounts}
         self._by_host, self._by_pattern = _index(self._accounts)
+        self._pages = tuple(account for account in self._accounts if account.kind is AccountKind.OFFICIAL)
         self._decided: dict[tuple[str, str, int, str | None], OfficialAccount] = {}
 
     def __iter__(self) -> Iterator[OfficialAccount]:
@@ -45,6 +48,7 @@ class AccountRegistry:
         """Return the account that signs a page: the wanted one, else the only one that lists the host, else `default`.
 
         Raises:
+            SignsNoPages: the wanted account is a Mini Program, or there is no other.
             HostNotAllowed: no account lists the page's host, whatever was wanted; or the account may not sign for it.
             UnknownAccount: `wanted` names none.
             AccountRequired: nothing was wanted and none, or several, come into question.
@@ -68,7 +72,7 @@ class AccountRegistry:
         raise _not_allowed(page, (account,))
 
     def _by_page(self, page: PageUrl) -> OfficialAccount:
-        choice = self._claiming(page) or self._accounts
+        choice = self._claiming(page) or self._pages or self._accounts
         for account in choice:
             if len(choice) == 1 or account.name == DEFAULT_ACCOUNT:
                 return account
@@ -80,7 +84,10 @@ class AccountRegistry:
         return tuple({account.name: account for account in candidates if account.may_sign(page)}.values())
 
 
-def _not_allowed(page: PageUrl, accounts: Iterable[OfficialAccount]) -> HostNotAllowed:
+def _not_allowed(page: PageUrl, accounts: Iterable[OfficialAccount]) -> RequestError:
+    accounts = tuple(accounts)
+    if all(account.kind is AccountKind.MINIPROGRAM for account in accounts):
+        return SignsNoPages()
     rules = [rule for account in accounts for rule in account.allowed_hosts]
     if not rules:
         return HostNotAllowed(None)

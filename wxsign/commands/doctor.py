@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from wxsign.accounts import AccountKind
 from wxsign.commands.checking import try_store
 from wxsign.commands.group import FAILED, UNUSABLE, language, main
 from wxsign.errors import ConfigError, FailureScope, StoreUnavailable, Text, WeChatError, WeChatUnreachable
@@ -155,7 +156,7 @@ def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
     yield Line("secret", "ok", Text("WeChat takes it.", "微信接受 AppSecret。"), account=account.name)
     if account.allowed_hosts:
         yield _ticket(service, account, token.value)
-    else:
+    elif account.kind is AccountKind.OFFICIAL:
         yield Line(
             "hosts",
             "warning",

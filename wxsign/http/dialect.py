@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from flask import Blueprint, Response, request
 
+from wxsign.accounts import AccountKind
 from wxsign.credentials import CredentialKind
 from wxsign.errors import CredentialUnavailable, Unauthorized, UnknownAccount, WeChatRefused
 from wxsign.http.answers import Answer, NotFoundError, json_answer, unexpected
@@ -208,6 +209,8 @@ def _ticket(asked: _Asked) -> Mapping[str, object]:
     account = _account_of(asked.service, token)
     if account is None:
         raise _Refused(*_NO_TOKEN)
+    if account.kind is AccountKind.MINIPROGRAM:
+        raise _Refused(48001, "api unauthorized: a Mini Program has no jsapi_ticket 小程序没有 jsapi_ticket")
     answer = asked.service.ticket(account.name)
     _note(asked, "", account.name, "ticket")
     told = asked.preset.told(answer.expires_in_seconds, ticket=True)

@@ -19,7 +19,7 @@ from wxsign.accounts import DAILY_LIMITS, HostRule, OfficialAccount
 from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, Network, sha256_of_key
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, Text
-from wxsign.settings import addresses
+from wxsign.settings import addresses, identity
 from wxsign.settings.alerts import alert_settings
 from wxsign.settings.relay import relay_paths
 from wxsign.settings.sources import (
@@ -46,11 +46,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wxsign.config")
 
-_APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,63}")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_LATER_KINDS: Final = ("miniprogram", "wecom")
 _MAX_PROXIES: Final = 10
 CLIENT_KEY_MIN_DIFFERENT: Final = 8
 
@@ -158,8 +156,8 @@ def _trusted_proxies(table: Table, notes: Notes) -> int:
 
 
 def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> OfficialAccount | None:
-    _check_kind(table, notes)
-    app_id, secret = _app_id(table, notes), _app_secret(table, notes, required=refresh)
+    kind = identity.account_kind(table, notes)
+    app_id, secret = identity.app_id(table, notes), identity.app_secret(table, notes, required=refresh)
     account = OfficialAccount(
         name=name,
         app_id=app_id,
@@ -170,60 +168,9 @@ def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> Officia
         open_tag_list=_interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
         warm=table.boolean("warm", default=False) if table.entry("warm") else None,
         quota=table.limits("quota", DAILY_LIMITS),
+        kind=kind,
     )
     return account if app_id and (secret or not refresh) else None
-
-
-def _check_kind(table: Table, notes: Notes) -> None:
-    kind = table.text("kind", "official")
-    if kind == "official":
-        return
-    later = Text(
-        f"accounts of kind `{kind}` are not supported by this version.",
-        f"当前版本不支持 `{kind}` 类型的账号。",
-    )
-    unknown = Text("is not a kind of account.", "不是有效的账号类型。")
-    hint = Text("Write `official`, or leave it out.", "请写 `official`，或省略此项。")
-    notes.problem(table.name("kind"), later if kind in _LATER_KINDS else unknown, hint)
-
-
-def _app_id(table: Table, notes: Notes) -> str:
-    app_id = table.text("app_id")
-    if not app_id:
-        hint = Text(
-            "It stands in the WeChat developer platform: 微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息.",
-            "它显示在：微信开发者平台 → 我的业务 → 公众号/服务号 → 基础信息。",
-        )
-        notes.problem(table.name("app_id"), Text("the AppID is missing.", "缺少 AppID。"), hint)
-    elif app_id.startswith("gh_"):
-        message = Text(
-            "this is the account's original ID, not its AppID.", "这是公众号的原始 ID，不是 AppID。"
-        )
-        notes.problem(
-            table.name("app_id"), message, Text("An AppID begins with `wx`.", "AppID 以 `wx` 开头。")
-        )
-    elif not _APP_ID.fullmatch(app_id):
-        message = Text("is not an AppID.", "不是有效的 AppID。")
-        hint = Text("For example: wx0123456789abcdef.", "例如：wx0123456789abcdef。")
-        notes.problem(table.name("app_id"), message, hint)
-    return app_id
-
-
-def _app_secret(table: Table, notes: Notes, *, required: bool) -> str:
-    entry = table.secret("app_secret")
-    if entry is not None and not _VISIBLE.fullmatch(str(entry.value)):
-        message = Text(
-            "the AppSecret contains blanks or unusual characters.", "AppSecret 含有空白或特殊字符。"
-        )
-        hint = Text("It is 32 letters and digits; copy it again.", "它由 32 个字母和数字组成，请重新复制。")
-        notes.problem(entry.label, message, hint)
-    elif required and entry is None and not table.has_secret("app_secret"):
-        hint = Text(
-            f"Set {table.name('app_secret')}, or better its file: WXSIGN_SECRET_FILE, `app_secret_file`.",
-            f"请设置 {table.name('app_secret')}，最好用文件：WXSIGN_SECRET_FILE、`app_secret_file`。",
-        )
-        notes.problem(table.name("app_secret"), Text("the AppSecret is missing.", "缺少 AppSecret。"), hint)
-    return str(entry.value) if entry else ""
 
 
 def _allowed_hosts(table: Table, notes: Notes) -> tuple[HostRule, ...]:

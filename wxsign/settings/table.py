@@ -289,7 +289,10 @@ SETTINGS: tuple[Setting, ...] = (
         Kind.TEXT,
         None,
         "official",
-        Text("Kind of account: `official` (an Official Account).", "账号类型：`official`（公众号）。"),
+        Text(
+            "Kind of account: `official` (an Official Account), or `miniprogram` (a Mini Program: its access_token alone).",
+            "账号类型：`official`（公众号），或 `miniprogram`（小程序：只有 access_token）。",
+        ),
     ),
     Setting(
         Section.ACCOUNTS,
