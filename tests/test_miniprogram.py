@@ -18,7 +18,7 @@ kind = "miniprogram"
 app_id = "wx0123456789abcdef"
 app_secret = "0123456789abcdef0123456789abcdef"
 """
-CLIENT = f'[clients.shop]\nkey = "0123456789abcdefghijklmnopqrstuvwxyz"\n'
+CLIENT = '[clients.shop]\nkey = "0123456789abcdefghijklmnopqrstuvwxyz"\n'
 
 
 def with_mini():
