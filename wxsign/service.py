@@ -14,6 +14,7 @@ from wxsign.errors import CredentialUnavailable, HostNotAllowed
 from wxsign.observers.alerts import Alerts
 from wxsign.observers.faults import FaultBook
 from wxsign.observers.log import RefreshLog
+from wxsign.observers.sinks import Sinks
 from wxsign.settings import AlertSettings, Settings, load_settings
 from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign
 from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
@@ -25,6 +26,7 @@ from wxsign.wechat.upstream import WeChatUpstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from wxsign.accounts import FileSink
     from wxsign.broker import Held, Observer
     from wxsign.observers.metrics import Metrics
     from wxsign.signing import PageUrl
@@ -63,6 +65,15 @@ def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: b
 
 def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKey]:
     return {account.name: account.credential_key(kind, settings.api_base) for account in settings.accounts}
+
+
+def _sinks_of(settings: Settings) -> list[tuple[CredentialKey, FileSink]]:
+    """What is mirrored where; it is kept fresh whether or not anybody asks."""
+    return [
+        (account.credential_key(sink.credential, settings.api_base), sink)
+        for account in settings.accounts
+        for sink in account.sinks
+    ]
 
 
 class WxSign:
@@ -250,22 +261,26 @@ class WxSign:
             surroundings.wall_clock,
             alerts.tell if alerts else lambda _told: None,
         )
-        metrics, registry = self.metrics, self.registry
-        store = self._open_store(self.settings.store)
-        observers = (*self._observers, *((alerts.ping,) if alerts else ()))
+        metrics, registry, mirrored = self.metrics, self.registry, _sinks_of(self.settings)
+        store, sinks = self._open_store(self.settings.store), Sinks(mirrored, surroundings)
+        observers = (*self._observers, sinks, *((alerts.ping,) if alerts else ()))
 
         def after_look() -> None:
             book.look()
+            self._overview().more_faults = sinks.look()
             if metrics is not None:
                 metrics.look(self.broker, registry, lambda: self._overview().faults())
 
         if metrics is not None:
-            store, observe = metrics.timed(store), metrics.observe
-            observers = (*observers, lambda event: observe(event, registry))
+            store = metrics.timed(store)
+            observers = (*observers, lambda event: metrics.observe(event, registry))
         broker = CredentialBroker(
             store,
             self._upstream,
-            warm=[self._keys[account.name][-1] for account in self.registry if self.is_warm(account)],
+            warm=[
+                *(self._keys[account.name][-1] for account in self.registry if self.is_warm(account)),
+                *(key for key, _ in mirrored),
+            ],
             maxsize=max(NEAR_CACHE_MINIMUM, 2 * len(self.registry)),
             limit_of=lambda key, call: self.registry.get(key.app_id).daily_limit(call),
             reader=not self.settings.refresh,

@@ -196,6 +196,7 @@ class Overview:
         self._keys = keys
         self._looked_at = float("-inf")
         self.config_rejected = False
+        self.more_faults: tuple[Fault, ...] = ()
 
     def account_states(self, accounts: Iterable[OfficialAccount] | None = None) -> tuple[AccountState, ...]:
         """Every account with the state of its credentials, as this process sees them, and today's calls; or some of them."""
@@ -272,6 +273,7 @@ class Overview:
             )
         if not self._broker.watching:
             yield Fault(f"watch||{machine}", "watch_failing", WATCH_FAILING, WATCH_HINT, machine=machine)
+        yield from self.more_faults
         if self.config_rejected:
             yield Fault(
                 f"config||{machine}", "config_rejected", CONFIG_REJECTED, CONFIG_HINT, machine=machine
@@ -330,6 +332,7 @@ class Overview:
         problems |= dict.fromkeys(self._fleet_problems())
         if self.config_rejected:
             problems["config_rejected"] = None
+        problems |= dict.fromkeys(fault.code for fault in self.more_faults)
         return Readiness(is_ready(standings.values()), tuple(problems))
 
     def _standings(self) -> dict[str, Standing]:

@@ -4,6 +4,7 @@ from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_w
 from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
+from wxsign.accounts.sinks import FileSink
 
 __all__ = [
     "DAILY_LIMITS",
@@ -15,6 +16,7 @@ __all__ = [
     "AccountRegistry",
     "AnyPort",
     "ApiClient",
+    "FileSink",
     "HostRule",
     "OfficialAccount",
     "SignsNoPages",

@@ -22,6 +22,7 @@ from wxsign.errors import ConfigError, Text
 from wxsign.settings import addresses, identity
 from wxsign.settings.alerts import alert_settings
 from wxsign.settings.relay import relay_paths
+from wxsign.settings.sinks import sink_settings
 from wxsign.settings.sources import (
     Notes,
     Table,
@@ -169,6 +170,7 @@ def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> Officia
         warm=table.boolean("warm", default=False) if table.entry("warm") else None,
         quota=table.limits("quota", DAILY_LIMITS),
         kind=kind,
+        sinks=sink_settings(table, notes),
     )
     return account if app_id and (secret or not refresh) else None
 

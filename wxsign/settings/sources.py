@@ -269,6 +269,15 @@ class Table:
             self.notes.problem(f"{entry.label}.{name}", message, hint)
         return dict(entry.value)
 
+    def tables(self, key: str) -> dict[str, dict[str, object]]:
+        """Read a table of tables; empty where it is not set."""
+        entry = self.entry(key)
+        if entry is None:
+            return {}
+        if not isinstance(entry.value, dict) or not all(isinstance(v, dict) for v in entry.value.values()):
+            return self._wrong_type(entry, Kind.TABLES, {})
+        return dict(entry.value)
+
     def secret(self, key: str) -> Entry | None:
         """Read a secret from its one source; None where there is none, or where a problem with it was noted."""
         sources = self._secret_sources(self.rows[key])
@@ -376,6 +385,10 @@ _WRONG_TYPE: Final[dict[Kind, tuple[Text, Text]]] = {
     Kind.LIMITS: (
         Text("must be a table of whole numbers above 0.", "必须是由正整数组成的表。"),
         Text("For example: { token = 2000 }.", "例如：{ token = 2000 }。"),
+    ),
+    Kind.TABLES: (
+        Text("must be a table of tables.", "必须是由表组成的表。"),
+        Text("For example: [accounts.NAME.sinks.php].", "例如：[accounts.NAME.sinks.php]。"),
     ),
     Kind.LIST: (
         Text("must be a list of texts, none of them empty.", "必须是文本列表，且没有空项。"),

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     BOOLEAN = "boolean"
     LIST = "list"
     LIMITS = "table of numbers"
+    TABLES = "tables"
     SECRET = "secret"  # noqa: S105 - the name of a kind
 
 
@@ -390,6 +391,19 @@ SETTINGS: tuple[Setting, ...] = (
             "A tenth is kept for dead and expired credentials; at the limit wxsign stops before WeChat does.",
             "微信给该账号的每日调用次数，与默认值不同时填写：`{ token = 2000, stable_token = 500000, getticket = 10000, "
             "get_api_domain_ip = 5000 }`。其中十分之一留给失效或过期的凭据；到达上限时 wxsign 会先于微信停止调用。",
+        ),
+    ),
+    Setting(
+        Section.ACCOUNTS,
+        "sinks",
+        Kind.TABLES,
+        None,
+        "",
+        Text(
+            "Files that mirror a credential for systems that look for one: `[accounts.NAME.sinks.php]` with `path`, `credential` "
+            "(`access_token`, `jsapi_ticket`), `format` (`value`, `json`, `php-sample`, or a text with `{value}`) and `mode`: docs/sinks.md.",
+            "为只会读文件的系统镜像凭据：`[accounts.NAME.sinks.php]`，含 `path`、`credential`（`access_token`、`jsapi_ticket`）、"
+            "`format`（`value`、`json`、`php-sample`，或含 `{value}` 的文本）和 `mode`，见 docs/sinks.md。",
         ),
     ),
     Setting(
