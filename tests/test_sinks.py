@@ -10,11 +10,14 @@ import pytest
 from at_sandbox import APP_IDS, accounts, control, service_at, wechat
 from fleet import APPID, eventually, fleet
 from fleet import wechat as wechat_process
+from redis_servers import redis_server
+from running import free_port
 
-from wxsign.accounts import FileSink
+from wxsign.accounts import FileSink, RedisSink
+from wxsign.broker import Surroundings
 from wxsign.credentials import CredentialKind
 from wxsign.errors import ConfigError
-from wxsign.observers.sinks import Value, put
+from wxsign.observers.sinks import Sinks, Value, put
 from wxsign.settings import load_settings
 
 TOKEN, TICKET = CredentialKind.ACCESS_TOKEN, CredentialKind.JSAPI_TICKET
@@ -160,6 +163,12 @@ def test_a_sink_that_cannot_be_written_is_told_and_filled_when_it_can(sandbox, t
         ('path = "/t"\nmode = "999"', "mode"),
         ('path = "/t"\nmode = 640', "mode"),
         ('path = "/t"\nowner = "www-data"', "owner"),
+        ('kind = "redis"\nurl = "redis://localhost/0"', "key"),
+        ('kind = "redis"\nkey = "k"', "url"),
+        ('kind = "redis"\nkey = "k"\nurl = "http://localhost/"', "url"),
+        ('kind = "redis"\nkey = "k"\nurl_env = "NOT_SET"', "url_env"),
+        ('kind = "redis"\nkey = "k"\nurl = "redis://localhost/0"\npath = "/t"', "path"),
+        ('kind = "redis"\nkey = "k"\nurl = "redis://localhost/0"\nformat = "php-sample"', "format"),
     ],
 )
 def test_what_cannot_be_used_is_a_line_that_names_it(tmp_path, lines, key):
@@ -180,6 +189,68 @@ def test_what_can_is_read(tmp_path):
     file.write_text(ACCOUNT.replace("[accounts.shop.sinks.php]", "sinks = 3"))
     with pytest.raises(ConfigError, match="table of tables"):
         load_settings(file, environ={})
+
+
+def test_a_redis_and_its_password_are_read_from_a_file_and_shown_nowhere(tmp_path):
+    (tmp_path / "url").write_text("redis://:the-password@localhost:6379/1")
+    file = tmp_path / "wxsign.toml"
+    file.write_text(f'{ACCOUNT}kind = "redis"\nurl_file = "{tmp_path}/url"\nformat = "wechatpy"\n')
+    settings = load_settings(file, environ={})
+    (found,) = settings.accounts[0].sinks
+    assert (found.key, found.url) == (
+        "wechatpy:wx0123456789abcdef_access_token",
+        "redis://:the-password@localhost:6379/1",
+    )
+    assert "the-password" not in repr(settings) + repr(found)
+
+
+# a Redis that is read by others
+
+
+@pytest.fixture(scope="module")
+def redis(require_program):
+    require_program("redis-server")
+    with redis_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("value", "the-value"),
+        ("wxjava", "the-value"),
+        ("wechatpy", '"the-value"'),
+        ("v={value}", "v=the-value"),
+    ],
+)
+def test_a_key_has_the_value_as_its_readers_expect_it_and_ends_with_it(redis, form, text):
+    redis.ask("FLUSHALL")
+    sinks = Sinks([], Surroundings(wall_clock=lambda: 1000.0))
+    place = RedisSink("r", TOKEN, redis.url, "the:key", form, "access_token")
+    sinks._mirror(place, Value("the-value", 2, 1100))
+    assert redis.ask("GET", "the:key") == text
+    assert 98 <= redis.ask("TTL", "the:key") <= 100
+    # A slow worker's older one changes nothing.
+    sinks._mirror(place, Value("older", 1, 1100))
+    assert redis.ask("GET", "the:key") == text
+
+
+def test_a_service_keeps_the_key_and_tells_of_a_redis_that_is_away(sandbox, redis, caplog):
+    redis.ask("FLUSHALL")
+    key = f"wechatpy:{APP_IDS['shop']}_access_token"
+    gone = RedisSink("gone", TOKEN, f"redis://127.0.0.1:{free_port()}/0", "k", "value", "access_token")
+    here = RedisSink("here", TOKEN, redis.url, key, "wechatpy", "access_token")
+    shops = tuple(
+        replace(account, warm=False, sinks=(here, gone) if account.name == "shop" else ())
+        for account in accounts()
+    )
+    with service_at(sandbox.url, accounts=shops) as service:
+        service.start()
+        eventually(lambda: redis.ask("GET", key), 10)
+        assert json.loads(redis.ask("GET", key)) == service.access_token("shop").value
+        eventually(lambda: "sink_failed" in service.readiness().problems, 10)
+    failed = [record.__dict__["fields"] for record in caplog.records if record.msg == "wxsign.sink_failed"]
+    assert [fields["sink"] for fields in failed] == ["gone"]
 
 
 @pytest.mark.fleet

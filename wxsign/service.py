@@ -26,7 +26,7 @@ from wxsign.wechat.upstream import WeChatUpstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from wxsign.accounts import FileSink
+    from wxsign.accounts import Sink
     from wxsign.broker import Held, Observer
     from wxsign.observers.metrics import Metrics
     from wxsign.signing import PageUrl
@@ -67,7 +67,7 @@ def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKe
     return {account.name: account.credential_key(kind, settings.api_base) for account in settings.accounts}
 
 
-def _sinks_of(settings: Settings) -> list[tuple[CredentialKey, FileSink]]:
+def _sinks_of(settings: Settings) -> list[tuple[CredentialKey, Sink]]:
     """What is mirrored where; it is kept fresh whether or not anybody asks."""
     return [
         (account.credential_key(sink.credential, settings.api_base), sink)

@@ -4,7 +4,7 @@ from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_w
 from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
-from wxsign.accounts.sinks import FileSink
+from wxsign.accounts.sinks import FileSink, RedisSink, Sink
 
 __all__ = [
     "DAILY_LIMITS",
@@ -19,7 +19,9 @@ __all__ = [
     "FileSink",
     "HostRule",
     "OfficialAccount",
+    "RedisSink",
     "SignsNoPages",
+    "Sink",
     "address_within",
     "sha256_of_key",
 ]

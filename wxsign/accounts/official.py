@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wxsign.accounts.hosts import HostRule
-    from wxsign.accounts.sinks import FileSink
+    from wxsign.accounts.sinks import Sink
     from wxsign.signing import PageUrl
 
 DAILY_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
@@ -76,7 +76,7 @@ class OfficialAccount:
     warm: bool | None = None
     quota: Mapping[str, int] = field(default_factory=dict)
     kind: AccountKind = AccountKind.OFFICIAL
-    sinks: tuple[FileSink, ...] = ()
+    sinks: tuple[Sink, ...] = ()
 
     def daily_limit(self, endpoint: str) -> int:
         """Calls a day that this account has for an endpoint (a key of `DAILY_LIMITS`)."""

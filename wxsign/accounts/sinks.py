@@ -1,4 +1,4 @@
-"""Where an account's credentials are mirrored for systems that look for a file."""
+"""Where an account's credentials are mirrored for systems that look for a file or a key of Redis."""
 
 from __future__ import annotations
 
@@ -20,3 +20,20 @@ class FileSink(NamedTuple):
     format: str
     field: str
     mode: int = 0o600
+
+
+class RedisSink(NamedTuple):
+    """A key of a Redis, which ends when the value does; `format` also `wechatpy` (a JSON string) and `wxjava` (the value)."""
+
+    name: str
+    credential: CredentialKind
+    url: str
+    key: str
+    format: str
+    field: str
+
+    def __repr__(self) -> str:
+        return f"RedisSink({self.name!r}, key={self.key!r})"
+
+
+Sink = FileSink | RedisSink

@@ -1,4 +1,4 @@
-"""Files that mirror a credential where other systems already look for it, as long as they have not been changed.
+"""Files and keys of Redis that mirror a credential where other systems already look for it, as long as they have not been changed.
 
 A file is replaced whole, so a reader never sees half of one. Nothing waits for a sink: it is written by a thread of its
 own, and one that cannot be written is told and tried again while the last good value stays.
@@ -15,27 +15,29 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from wxsign.accounts import RedisSink
 from wxsign.broker import Adopted
-from wxsign.errors import Text
+from wxsign.errors import StoreUnavailable, Text
 from wxsign.observers.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wxsign.accounts import FileSink
+    from wxsign.accounts import FileSink, Sink
     from wxsign.broker import RefreshEvent, Surroundings
     from wxsign.credentials import CredentialKey
+    from wxsign.stores.redis_mirror import RedisMirror
 
 logger = logging.getLogger("wxsign.sinks")
 
 RETRY_SECONDS: Final = 5.0
 FAILED: Final = Text(
-    "The file of the sink {name} cannot be written; what stood there last stays.",
-    "无法写入镜像文件 {name}，保留上次的内容。",
+    "The sink {name} cannot be written; what stood there last stays.",
+    "无法写入镜像 {name}，保留上次的内容。",
 )
 HINT: Final = Text(
-    "See the log, `wxsign.sink_failed`: it names the file and the reason.",
-    "请查看日志中的 `wxsign.sink_failed`，其中写明了文件和原因。",
+    "See the log, `wxsign.sink_failed`: it names the place and the reason.",
+    "请查看日志中的 `wxsign.sink_failed`，其中写明了位置和原因。",
 )
 # The classic PHP sample of Tencent's JS-SDK guide begins its files so, that a browser which asks for one sees nothing.
 PHP_PREFIX: Final = "<?php exit();?>"
@@ -57,17 +59,18 @@ class Sinks:
 
     def __init__(
         self,
-        sinks: Iterable[tuple[CredentialKey, FileSink]],
+        sinks: Iterable[tuple[CredentialKey, Sink]],
         surroundings: Surroundings,
     ) -> None:
-        self._sinks: dict[CredentialKey, list[FileSink]] = {}
+        self._sinks: dict[CredentialKey, list[Sink]] = {}
         for key, sink in sinks:
             self._sinks.setdefault(key, []).append(sink)
         self._boot = surroundings.boot_clock
         self._wall = surroundings.wall_clock
         self._machine = surroundings.machine
         self._lock = threading.Lock()
-        self._waiting: dict[FileSink, Value] = {}
+        self._mirrors: dict[str, RedisMirror] = {}
+        self._waiting: dict[Sink, Value] = {}
         self._busy = False
         self._next_look = float("-inf")
         self.failing: frozenset[str] = frozenset()
@@ -102,7 +105,7 @@ class Sinks:
 
     def _work(self) -> None:
         """Write what waits; what fails waits on."""
-        failed: dict[FileSink, Value] = {}
+        failed: dict[Sink, Value] = {}
         while True:
             with self._lock:
                 if not self._waiting:
@@ -114,12 +117,15 @@ class Sinks:
             if not self._written(sink, value):
                 failed[sink] = value
 
-    def _written(self, sink: FileSink, value: Value) -> bool:
+    def _written(self, sink: Sink, value: Value) -> bool:
         try:
-            put(sink, value, self._wall())
-        except OSError as error:
+            if isinstance(sink, RedisSink):
+                self._mirror(sink, value)
+            else:
+                put(sink, value, self._wall())
+        except (OSError, StoreUnavailable) as error:
             if sink.name not in self.failing:
-                fields = {"sink": sink.name, "path": sink.path, "reason": error.strerror or str(error)}
+                fields = {"sink": sink.name, "path": _place(sink), "reason": _reason(error)}
                 logger.error("wxsign.sink_failed", extra={"fields": fields})  # noqa: TRY400 - the path and the reason say it
             self.failing |= {sink.name}
             return False
@@ -127,6 +133,22 @@ class Sinks:
             logger.warning("wxsign.sink_returned", extra={"fields": {"sink": sink.name}})
         self.failing -= {sink.name}
         return True
+
+    def _mirror(self, sink: RedisSink, value: Value) -> None:
+        """Set the key. Raises StoreUnavailable."""
+        from wxsign.stores.redis_mirror import RedisMirror  # noqa: PLC0415 - an extra
+
+        mirror = self._mirrors.setdefault(sink.url, RedisMirror(sink.url))
+        left = int(value.expires_at - self._wall())
+        mirror.put(sink.key, _text(sink, value, self._wall()), value.version, left)
+
+
+def _place(sink: Sink) -> str:
+    return sink.key if isinstance(sink, RedisSink) else sink.path
+
+
+def _reason(error: OSError | StoreUnavailable) -> str:
+    return error.detail if isinstance(error, StoreUnavailable) else error.strerror or str(error)
 
 
 def put(sink: FileSink, value: Value, now: float) -> None:
@@ -159,14 +181,16 @@ def _replace(path: Path, mode: int, text: str) -> None:
         raise
 
 
-def _text(sink: FileSink, value: Value, now: float) -> str:
+def _text(sink: Sink, value: Value, now: float) -> str:
     left = max(0, int(value.expires_at - now))
-    if sink.format == "value":
+    if sink.format in {"value", "wxjava"}:
         return value.value
+    if sink.format == "wechatpy":
+        return json.dumps(value.value)
     if sink.format == "json":
         return json.dumps({sink.field: value.value, "expires_in": left, "expires_at": value.expires_at})
     if sink.format == "php-sample":
-        prefix = PHP_PREFIX if sink.path.endswith(".php") else ""
+        prefix = PHP_PREFIX if _place(sink).endswith(".php") else ""
         return prefix + json.dumps({"expire_time": value.expires_at, sink.field: value.value})
     places = {"{value}": value.value, "{expires_in}": str(left), "{expires_at}": str(value.expires_at)}
     text = sink.format

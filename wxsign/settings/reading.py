@@ -170,7 +170,7 @@ def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> Officia
         warm=table.boolean("warm", default=False) if table.entry("warm") else None,
         quota=table.limits("quota", DAILY_LIMITS),
         kind=kind,
-        sinks=sink_settings(table, notes),
+        sinks=sink_settings(table, notes, app_id),
     )
     return account if app_id and (secret or not refresh) else None
 

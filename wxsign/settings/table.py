@@ -400,9 +400,9 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "",
         Text(
-            "Files that mirror a credential for systems that look for one: `[accounts.NAME.sinks.php]` with `path`, `credential` "
+            "Files (and keys of Redis) that mirror a credential for systems that look for one: `[accounts.NAME.sinks.php]` with `path`, `credential` "
             "(`access_token`, `jsapi_ticket`), `format` (`value`, `json`, `php-sample`, or a text with `{value}`) and `mode`: docs/sinks.md.",
-            "为只会读文件的系统镜像凭据：`[accounts.NAME.sinks.php]`，含 `path`、`credential`（`access_token`、`jsapi_ticket`）、"
+            "为只会读文件（或 Redis 键）的系统镜像凭据：`[accounts.NAME.sinks.php]`，含 `path`、`credential`（`access_token`、`jsapi_ticket`）、"
             "`format`（`value`、`json`、`php-sample`，或含 `{value}` 的文本）和 `mode`，见 docs/sinks.md。",
         ),
     ),

@@ -168,6 +168,16 @@ return {text(now)}
     _RECORD_EVENT,
 )
 
+# KEYS: a key of another system's, and the version of what stands there. ARGV: text, version, seconds
+MIRROR: Final = _script("""
+local standing = tonumber(redis.call('GET', KEYS[2]))
+if redis.call('EXISTS', KEYS[1]) == 0 or not standing or standing <= tonumber(ARGV[4]) then
+  redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[5])
+  redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
+end
+return {text(now)}
+""")
+
 # KEYS: any number of notes and counters
 ERASE: Final = _script("""
 redis.call('DEL', unpack(KEYS))
