@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,9 @@ _STATIC_SECONDS: Final = 3600
 _PROXY_SECONDS: Final = 60
 _FOR_GOOD_SECONDS: Final = 365 * 24 * 3600
 _CLIENT: Final = "wxsign.js"
+# As WeChat's console names them.
+_VERIFY_NAME: Final = re.compile(r"[A-Za-z0-9]{4,64}")
+_VERIFY_BYTES: Final = 1024
 # Another name with each release that changes the file: docs/javascript.md has its hash.
 _CLIENT_OF_A_VERSION: Final = "wxsign.v2.js"
 # By our own table: the system's may know .js by another name, and .ts as a video.
@@ -46,6 +50,20 @@ def assets(folder: str) -> Path:
     package = Path(__file__).resolve().parents[1]
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder
+
+
+def verify_routes(folder: Path) -> Blueprint:
+    """The files by which WeChat checks whose a domain is, read anew each time: an owner adds one while the service runs."""
+    routes = Blueprint("verify", __name__)
+
+    def verify(name: str) -> Response:
+        path = folder / f"MP_verify_{name}.txt"
+        if not _VERIFY_NAME.fullmatch(name) or not path.is_file():
+            raise NotFoundError
+        return Response(path.read_bytes()[:_VERIFY_BYTES], mimetype="text/plain")
+
+    routes.add_url_rule("/MP_verify_<name>.txt", view_func=verify)
+    return routes
 
 
 def static_routes() -> Blueprint:

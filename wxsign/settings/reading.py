@@ -125,6 +125,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         trusted_proxy_addresses=_trusted_proxy_addresses(table, notes),
         pages=table.boolean("pages", default=True),
         dialect=table.boolean("dialect", default=True),
+        verify_folder=_verify_folder(table, notes),
         nested_urls=_choice(table, notes, "nested_urls", ("warn", "refuse")),
         access_log=_choice(table, notes, "access_log", ("off" if proxies else "json", "json", "off"))
         == "json",
@@ -154,6 +155,17 @@ def _trusted_proxies(table: Table, notes: Notes) -> int:
     hint = Text("Count the reverse proxies in front of this service.", "请填写本服务前面反向代理的层数。")
     notes.problem(table.name("trusted_proxies"), message, hint)
     return 0
+
+
+def _verify_folder(table: Table, notes: Notes) -> Path | None:
+    folder = table.text("verify_folder")
+    if not folder:
+        return None
+    path = table.folder / folder
+    if not path.is_dir():
+        hint = Text("Put the files that WeChat gave you there.", "请把从微信下载的文件放在该目录。")
+        notes.problem(table.name("verify_folder"), Text("is not a folder.", "不是目录。"), hint)
+    return path
 
 
 def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> OfficialAccount | None:

@@ -195,6 +195,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "verify_folder",
+        Kind.TEXT,
+        "WXSIGN_VERIFY_FOLDER",
+        "",
+        Text(
+            "Folder of the files by which WeChat checks that a domain is yours (`MP_verify_….txt`); they are served at the root.",
+            "微信用来验证域名归属的文件（`MP_verify_….txt`）所在的目录，在根路径下提供。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "access_log",
         Kind.TEXT,
         "WXSIGN_ACCESS_LOG",

@@ -41,6 +41,7 @@ class Settings:
     trusted_proxy_addresses: tuple[Network, ...] = ()
     pages: bool = True
     dialect: bool = True
+    verify_folder: Path | None = None
     nested_urls: str = "warn"
     access_log: bool = True
     metrics_allow_from: tuple[Network, ...] = ()
