@@ -173,6 +173,7 @@ def test_a_token_in_the_place_of_the_ticket_and_a_ticket_that_was_replaced_are_n
 
 
 def test_a_host_that_is_not_bound_is_named(desk):
+    desk.service.sandbox("settings", verify_domains=["127.0.0.1"])
     page = desk.open("/case", origin="http://unbound.example.com")
     config = desk.signed(page.url)
     found = refused(desk, page, config)
