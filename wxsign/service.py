@@ -300,6 +300,7 @@ class WxSign:
         expires_in, expires_at = told(self.broker, key, held)
         if not held.credential.usable(self.broker.now(held)):
             raise CredentialUnavailable(None, 1, what="token")
+        self.broker.issued.note(key, held.value, expires_in)
         return TokenAnswer(
             value=held.value,
             expires_in_seconds=expires_in,

@@ -3,6 +3,7 @@
 from wxsign.broker.broker import CredentialBroker
 from wxsign.broker.early import Look
 from wxsign.broker.events import Adopted, Granted, Observer, Outcome, RefreshEvent, Upstream
+from wxsign.broker.guesses import Asking
 from wxsign.broker.ledger import Spending
 from wxsign.broker.seat import Failed, Held, Result
 from wxsign.broker.surroundings import Surroundings
@@ -10,6 +11,7 @@ from wxsign.broker.suspicion import Theft
 
 __all__ = [
     "Adopted",
+    "Asking",
     "CredentialBroker",
     "Failed",
     "Granted",

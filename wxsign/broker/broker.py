@@ -15,6 +15,7 @@ from wxsign.broker.early import EarlyLooks
 from wxsign.broker.events import Intent, Observer, Upstream, teller
 from wxsign.broker.fetches import Fetches
 from wxsign.broker.guesses import Guesses
+from wxsign.broker.issued import Issued
 from wxsign.broker.ledger import Ledger, default_limit
 from wxsign.broker.link import Leases, Link
 from wxsign.broker.near import NearCache
@@ -90,6 +91,7 @@ class CredentialBroker:
         self._fetches = Fetches(
             near, link, self._refresher, self._reports, around, self._watcher.wake, reader=reader
         )
+        self.issued = Issued(near, link, self._boot)
         self.guesses = Guesses(link, upstream, ledger, around.spawn, self.report)
         self.thefts: Mapping[str, Theft] = {}
         self._generation: int | None = None

@@ -2,13 +2,14 @@
 
 That is a guess, for a restart looks the same. So WeChat is asked about a token once in 60 s over the fleet, nobody waits
 for it, and the verdict answers no report: those are asked anew. Who asks and asks within a second insists: then it is
-asked once more, for the token may have died since. Only a token found dead is reported, by us.
+asked once more, for the token may have died since. Only a token found dead is reported, by us. Who goes on asking for a
+token found alive goes round in circles.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wxsign.credentials import digest, sort_of
 from wxsign.errors import CredentialUnavailable, FailureScope, StoreUnavailable, WeChatError
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
 GUESS_SECONDS: Final = 60.0
 INSISTS_SECONDS: Final = 1.0
 ASKS_TO_INSIST: Final = 5
-# More than some processes of one system ask that start together, which look like a loop and are none.
 LOOP_SECONDS: Final = 10.0
-ASKS_A_LOOP: Final = 10
 ALIVE_SECONDS: Final = 2.0
 INSISTING_AN_HOUR: Final = 120
 HOUR_SECONDS: Final = 3600.0
+
+
+class Asking(NamedTuple):
+    """Who asks for a token, with how much of its life left; asking oftener than `asks_a_loop` times in ten seconds is a loop."""
+
+    caller: str
+    left_seconds: float
+    asks_a_loop: int
 
 
 class Guesses:
@@ -51,38 +58,27 @@ class Guesses:
         self._spawn = spawn
         self._report = report
 
-    def given(self, key: CredentialKey, value: str, caller: str, life_seconds: float) -> bool:
-        """`caller` is about to be given `value`, for `life_seconds`. Says whether it goes round in circles.
+    def given(self, key: CredentialKey, value: str, asking: Asking) -> bool:
+        """A caller is about to be given `value`. Says whether it goes round in circles. Raises nothing."""
+        return self._link.call(lambda store: self._noted(store, key, value, asking))
 
-        That is: it asked more than ten times in ten seconds for a token that WeChat takes. Raises nothing.
-        """
-        mark = digest(value)
-        return bool(self._link.ask(lambda store: self._noted(store, key, value, mark, caller, life_seconds)))
-
-    def _noted(
-        self,
-        store: CredentialStore,
-        key: CredentialKey,
-        value: str,
-        mark: str,
-        caller: str,
-        life_seconds: float,
-    ) -> bool:
-        told, alive = f"told|{key.name}|{caller}", _alive(key)
-        notes = store.view((), [told, alive]).notes
+    def _noted(self, store: CredentialStore, key: CredentialKey, value: str, asking: Asking) -> bool:
+        mark, told = digest(value), f"told|{key.name}|{asking.caller}"
+        notes = store.view((), [told, _alive(key)]).notes
         if notes.get(told) != mark:
-            store.note(told, mark, life_seconds)
+            store.note(told, mark, asking.left_seconds)
             return False
 
         def spent(what: str, limit: int, seconds: float) -> bool:
-            return store.take([Ration(f"{what}|{key.name}|{mark}|{caller}", limit, seconds)]) > 0
+            return store.take([Ration(f"{what}|{key.name}|{mark}|{asking.caller}", limit, seconds)]) > 0
 
-        # Only what is asked for after WeChat took it makes a loop: while a token is dead, all ask again and again.
-        if notes.get(alive) == mark and spent("loops", ASKS_A_LOOP, LOOP_SECONDS):
-            return True
         if self._may_ask(store, key, mark, insists=spent("insists", ASKS_TO_INSIST, INSISTS_SECONDS)):
-            self._spawn(lambda: self._find_out(key, value, mark))
-        return False
+            # Without a thread to be had, the next one who asks again is guessed about.
+            with suppress(RuntimeError):
+                self._spawn(lambda: self._find_out(key, value, mark))
+            return False
+        # Only what is asked for after WeChat took it makes a loop: while a token is dead, all ask again and again.
+        return notes.get(_alive(key)) == mark and spent("loops", asking.asks_a_loop, LOOP_SECONDS)
 
     @staticmethod
     def _may_ask(store: CredentialStore, key: CredentialKey, mark: str, *, insists: bool) -> bool:
@@ -101,6 +97,7 @@ class Guesses:
                 self._upstream.probe(key, value, attempt=0)
             except WeChatError as error:
                 if error.scope is FailureScope.STALE_TOKEN:
+                    store.erase([_alive(key)])
                     self._report(key, value)
                 return
             store.note(_alive(key), mark, ALIVE_SECONDS)

@@ -6,7 +6,6 @@ here: a token is the fleet's, and `force_refresh` is a report of it.
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,6 +14,7 @@ from urllib.parse import parse_qsl
 from flask import Blueprint, Response, request
 
 from wxsign.accounts import AccountKind
+from wxsign.broker import Asking
 from wxsign.credentials import CredentialKind
 from wxsign.errors import CredentialUnavailable, Unauthorized, UnknownAccount, WeChatRefused
 from wxsign.http.answers import Answer, NotFoundError, json_answer, unexpected
@@ -39,6 +39,7 @@ _REFUSED: Final = (
     "invalid credential: no client key of wxsign that may read this appid 密钥无效，或无权读取该 appid",
 )
 _NO_TOKEN: Final = (40001, "invalid credential, access_token is invalid or not latest")
+_EXPIRED: Final = (42001, "access_token expired")
 _LOOP: Final = (
     45011,
     "api minute-quota reach limit: WeChat takes the token that this client asks for again and again 该 token 有效，请勿循环获取",
@@ -191,7 +192,8 @@ def _given(
     told = asked.preset.told(answer.expires_in_seconds, stable=stable)
     key = account.credential_key(CredentialKind.ACCESS_TOKEN, service.settings.api_base)
     caller = f"{client.name}@{asked.call.remote_addr}"
-    if service.broker.guesses.given(key, answer.value, caller, told):
+    asking = Asking(caller, answer.expires_in_seconds, asked.preset.asks_a_loop)
+    if service.broker.guesses.given(key, answer.value, asking):
         raise _Refused(*_LOOP)
     _note(asked, client.name, account.name, "token")
     return {"access_token": answer.value, "expires_in": told}
@@ -207,8 +209,6 @@ def _ticket(asked: _Asked) -> Mapping[str, object]:
     if asked.text("type") != "jsapi":
         raise _Refused(40097, "invalid args: only type=jsapi is given here 仅支持 type=jsapi")
     account = _account_of(asked.service, token)
-    if account is None:
-        raise _Refused(*_NO_TOKEN)
     if account.kind is AccountKind.MINIPROGRAM:
         raise _Refused(48001, "api unauthorized: a Mini Program has no jsapi_ticket 小程序没有 jsapi_ticket")
     answer = asked.service.ticket(account.name)
@@ -217,16 +217,17 @@ def _ticket(asked: _Asked) -> Mapping[str, object]:
     return {"errcode": 0, "errmsg": "ok", "ticket": answer.value, "expires_in": told}
 
 
-def _account_of(service: WxSign, token: str) -> OfficialAccount | None:
-    """The account whose token this is, or was until it was replaced; every one is compared."""
-    found = None
-    for key in service.broker.in_use():
-        if key.kind is not CredentialKind.ACCESS_TOKEN:
-            continue
-        for value in service.broker.early.values(key):
-            if value and hmac.compare_digest(value.encode(), token.encode("utf-8", "replace")):
-                found = service.registry.get(key.app_id)
-    return found
+def _account_of(service: WxSign, token: str) -> OfficialAccount:
+    """The account whose token this is: the present one, or one that was given here and whose life is not over."""
+    owner = service.broker.issued.whose(token)
+    if owner is None:
+        raise _Refused(*_NO_TOKEN)
+    if not owner.alive:
+        raise _Refused(*_EXPIRED)
+    try:
+        return service.registry.get(owner.app_id)
+    except UnknownAccount:
+        raise _Refused(*_NO_TOKEN) from None
 
 
 def _note(asked: _Asked, client: str, account: str, what: str) -> None:

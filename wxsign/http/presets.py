@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-# For those that never ask again when WeChat refuses a token: a dead one is used no longer than this.
-NEVER_HEALS_SECONDS: Final = 300
+# For those that never ask again when WeChat refuses a token. Asking after this long makes us look whether it lives; so
+# long again, and a dead one is given back: 300 s at the most.
+NEVER_HEALS_SECONDS: Final = 150
+# More often than the processes of one system do that start together, which look like a loop and are none.
+ASKS_A_LOOP: Final = 10
 
 
 class Preset(NamedTuple):
-    """An SDK: the seconds that it takes off a token's and off a ticket's life, and whether a refusal makes it ask again."""
+    """An SDK: the seconds that it takes off a token's and off a ticket's life, and whether a refusal makes it ask again.
+
+    `asks_a_loop`: fewer for one that asks again without end while WeChat refuses a living token.
+    """
 
     token_margin_seconds: int = 0
     ticket_margin_seconds: int = 0
     heals: bool = True
     stable_margin_seconds: int | None = None
+    asks_a_loop: int = ASKS_A_LOOP
 
     def told(self, left_seconds: int, *, ticket: bool = False, stable: bool = False) -> int:
         """The `expires_in` to answer while so many seconds are left: the SDK's own cache then ends in time, and not before."""
@@ -29,7 +36,7 @@ class Preset(NamedTuple):
 
 PLAIN: Final = Preset()
 PRESETS: Final = {
-    "wechatpy": Preset(60, 60),
+    "wechatpy": Preset(60, 60, asks_a_loop=6),
     "werobot": Preset(60, 60, heals=False),
     "co-wechat-api": Preset(10, 10),
     "wechat-api": Preset(10, 10),
