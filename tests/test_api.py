@@ -525,6 +525,51 @@ def test_a_client_reads_the_ticket_that_signatures_are_made_with(client):
     assert hashlib.sha1(string1.encode()).hexdigest() == config["signature"]
 
 
+@pytest.mark.parametrize("path", ["access_token", "tickets/jsapi"])
+def test_who_has_the_value_already_is_told_so_without_it(client, path, caplog):
+    path = f"/api/v1/accounts/shop/{path}"
+    first = client.get(path, headers=bearer(KEEPER_KEY))
+    tag = first.headers["ETag"]
+    assert re.fullmatch(r'W/"[0-9a-f]{32}"', tag)
+    with caplog.at_level(logging.INFO):
+        for known in (tag, tag.removeprefix("W/"), f'"other", {tag}'):
+            again = client.get(path, headers=bearer(KEEPER_KEY) | {"If-None-Match": known})
+            assert (again.status_code, again.data) == (304, b"")
+            assert (again.headers["ETag"], again.headers["Cache-Control"]) == (tag, "no-store")
+            assert again.headers["X-Request-Id"]
+            assert "Content-Type" not in again.headers
+    assert [record.message for record in caplog.records].count("wxsign.api") == 3
+    for other in ("", '"other"', tag[:-2] + '"', tag[3:-1]):
+        again = client.get(path, headers=bearer(KEEPER_KEY) | {"If-None-Match": other})
+        assert again.status_code == 200
+        assert set(again.json) == set(first.json)
+
+
+def test_a_tag_without_a_key_opens_nothing(client):
+    path = "/api/v1/accounts/shop/access_token"
+    tag = client.get(path, headers=bearer(KEEPER_KEY)).headers["ETag"]
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 401
+
+
+def test_another_token_has_another_tag():
+    with wechat() as sandbox, service_at(sandbox.url) as service:
+        client, path = Client(create_app(service)), "/api/v1/accounts/shop/access_token"
+        tag = client.get(path, headers=bearer(KEEPER_KEY)).headers["ETag"]
+        control(sandbox, "kill", appid=APP_IDS["shop"], credential="stable_token")
+        old = service.access_token("shop").value
+        assert service.report_rejected("shop", old).value != old
+        answer = client.get(path, headers=bearer(KEEPER_KEY) | {"If-None-Match": tag})
+        assert answer.status_code == 200
+        assert answer.headers["ETag"] != tag
+
+
+def test_the_verdict_belongs_to_what_the_tag_says(client):
+    path = "/api/v1/accounts/shop/access_token"
+    tag = client.get(path, headers=bearer(KEEPER_KEY)).headers["ETag"]
+    answer = client.get(f"{path}?verify=1", headers=bearer(KEEPER_KEY) | {"If-None-Match": tag})
+    assert (answer.status_code, answer.json["verified"]) == (200, True)
+
+
 def test_a_living_token_reported_as_rejected_is_returned_as_verified(client):
     held = client.get(TOKEN, headers=bearer(KEEPER_KEY)).json["access_token"]
     answer = client.post(REFRESH, json={"rejected": held}, headers=bearer(KEEPER_KEY)).json

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from hashlib import sha256
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
@@ -20,7 +21,7 @@ from wxsign.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from wxsign.settings import Settings
 
@@ -155,6 +156,22 @@ def json_answer(
 ) -> Answer:
     """Return a JSON answer that nobody may store, with the headers that every answer has and `more`."""
     return encoded_answer(status, json_text(payload), request_id, *more)
+
+
+def tagged_answer(
+    payload: Mapping[str, object], passing: Iterable[str], request_id: str, known: str
+) -> Answer:
+    """Return a JSON answer with an `ETag`, or a 304 without a body where `known` (`If-None-Match`) has it.
+
+    The tag is weak (RFC 9110, 8.8.1): the fields named `passing`, which change by themselves, are none of it.
+    """
+    stays = {name: value for name, value in payload.items() if name not in passing}
+    tag = sha256(json_text(stays).encode()).hexdigest()[:32]
+    header = ("ETag", f'W/"{tag}"')
+    if f'"{tag}"' not in {given.strip().removeprefix("W/") for given in known.split(",")}:
+        return json_answer(200, payload, request_id, header)
+    kept = [(name, value) for name, value in _COMMON if name != "Content-Type"]
+    return Answer(304, [*kept, ("X-Request-Id", request_id), header], b"")
 
 
 def json_text(value: object) -> str:

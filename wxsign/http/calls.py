@@ -42,6 +42,7 @@ class Call(NamedTuple):
     remote_addr: str
     request_id: str
     user_agent: str = ""
+    if_none_match: str = ""
 
     def __repr__(self) -> str:
         return f"Call(method={self.method!r}, request_id={self.request_id!r})"
@@ -73,6 +74,7 @@ def call_of(environ: WSGIEnvironment, read: Callable[[], bytes | None] | None = 
         get("REMOTE_ADDR") or "",
         request_id_of(environ),
         get("HTTP_USER_AGENT", ""),
+        get("HTTP_IF_NONE_MATCH", ""),
     )
 
 

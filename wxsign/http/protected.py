@@ -22,6 +22,7 @@ from wxsign.http.answers import (
     UnsupportedMediaTypeError,
     error_answer,
     json_answer,
+    tagged_answer,
     unexpected,
 )
 from wxsign.http.calls import JSON, json_pairs, text_of, unique
@@ -41,6 +42,8 @@ logger = logging.getLogger("wxsign.api")
 
 API_PREFIX: Final = "/api/v1"
 
+# What is told of a value that stays; a ticket's `expires_at` moves with every look that finds it unchanged.
+_PASSING: Final = frozenset({"expires_in", "expires_at", "recheck_after_seconds"})
 CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="wxsign"')
 _REJECTED_HINT: Final = Text(
     'Send the token that WeChat refused: `{"rejected": "<access_token>"}`.',
@@ -63,13 +66,14 @@ class Asked:
 class Operation:
     """One row of the protected API; `path` in Flask's notation, `scope` None where any key will do.
 
-    What is no JSON answers in full by itself, and logs by itself.
+    What is no JSON answers in full by itself, and logs by itself. A `tagged` one is not sent again to who has it already.
     """
 
     path: str
     methods: tuple[str, ...]
     scope: str | None
     answer: Callable[[Asked], Mapping[str, object] | Answer | Stream]
+    tagged: bool = False
 
 
 class Gate:
@@ -111,6 +115,8 @@ def answer_protected(
             "request_id": call.request_id,
         }
         logger.info("wxsign.api", extra={"fields": fields})
+        if operation.tagged:
+            return tagged_answer(payload, _PASSING, call.request_id, call.if_none_match)
         return json_answer(200, payload, call.request_id)
     except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an answer in our shape
         refusal = unexpected(error, call.request_id)
@@ -274,8 +280,8 @@ _READ: Final = ("GET", "HEAD")
 
 OPERATIONS: Final = (
     Operation("/accounts", _READ, None, _accounts),
-    Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token),
+    Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token, tagged=True),
     Operation("/accounts/<account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
-    Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket),
+    Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket, tagged=True),
     Operation("/accounts/<account>/quota/clear", ("POST",), "admin", _clear_quota),
 )
