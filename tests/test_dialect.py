@@ -149,7 +149,7 @@ def test_a_token_whose_life_is_over_has_expired_and_is_not_unknown(client, servi
 )
 def test_a_wrong_key_an_unknown_appid_and_a_missing_right_are_answered_alike(client, asked):
     answer = token(client, **asked)
-    assert answer["errcode"] == 40001
+    assert answer["errcode"] == 40125
     assert answer == token(client, key="z" * 40)
 
 
@@ -191,6 +191,13 @@ def test_wechats_own_refusal_is_handed_on(client, sandbox):
     control(sandbox, "faults/clear")
 
 
+@pytest.mark.parametrize(("said", "told"), [(40001, 40125), (40125, 40125), (40014, -1), (42001, -1)])
+def test_no_refusal_of_our_own_call_makes_an_sdk_ask_for_a_token_anew(client, sandbox, said, told):
+    control(sandbox, "faults", endpoint="stable_token", kind="errcode", errcode=said, times=None)
+    assert token(client)["errcode"] == told
+    control(sandbox, "faults/clear")
+
+
 def test_where_wechat_cannot_be_reached_it_is_busy(client, sandbox):
     control(sandbox, "faults", endpoint="stable_token", kind="reset", times=None)
     assert token(client)["errcode"] == -1
@@ -210,7 +217,7 @@ def test_a_wrong_key_and_what_else_is_refused_take_the_same_time(client, asked):
 
     def seconds(**asked):
         begun = time.perf_counter()
-        assert token(client, **asked)["errcode"] == 40001
+        assert token(client, **asked)["errcode"] == 40125
         return time.perf_counter() - begun
 
     ratios = [seconds(key="x" * 40) / seconds(**asked) for _ in range(300)]

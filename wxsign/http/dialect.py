@@ -16,7 +16,7 @@ from flask import Blueprint, Response, request
 from wxsign.accounts import AccountKind
 from wxsign.broker import Asking
 from wxsign.credentials import CredentialKind
-from wxsign.errors import CredentialUnavailable, Unauthorized, UnknownAccount, WeChatRefused
+from wxsign.errors import CredentialUnavailable, FailureScope, Unauthorized, UnknownAccount, WeChatRefused
 from wxsign.http.answers import Answer, NotFoundError, json_answer, unexpected
 from wxsign.http.blueprint import response_of
 from wxsign.http.calls import call_of
@@ -34,9 +34,10 @@ logger = logging.getLogger("wxsign.api")
 
 PREFIX: Final = "/cgi-bin"
 # What WeChat writes behind these numbers; ours says more where that helps.
+# 40125 and not 40001: to that co-wechat-api answers by asking again, without end.
 _REFUSED: Final = (
-    40001,
-    "invalid credential: no client key of wxsign that may read this appid 密钥无效，或无权读取该 appid",
+    40125,
+    "invalid appsecret: no client key of wxsign that may read this appid 密钥无效，或无权读取该 appid",
 )
 _NO_TOKEN: Final = (40001, "invalid credential, access_token is invalid or not latest")
 _EXPIRED: Final = (42001, "access_token expired")
@@ -44,6 +45,8 @@ _LOOP: Final = (
     45011,
     "api minute-quota reach limit: WeChat takes the token that this client asks for again and again 该 token 有效，请勿循环获取",
 )
+# What is said in WeChat's place, where an SDK would take its number for a token that has to be asked for anew.
+_INSTEAD: Final = {FailureScope.SECRET: 40125, FailureScope.STALE_TOKEN: -1}
 _WRONG_METHOD: Final = {"GET": (43001, "require GET method"), "POST": (43002, "require POST method")}
 
 
@@ -123,7 +126,8 @@ def _unavailable(error: CredentialUnavailable) -> Mapping[str, object]:
     """WeChat's own errcode where it is the reason, else that it is busy: SDKs try that again."""
     cause = error.cause
     if isinstance(cause, WeChatRefused):
-        return {"errcode": cause.errcode, "errmsg": f"{cause.message.en} {cause.message.zh}"}
+        errcode = _INSTEAD.get(cause.scope, cause.errcode)
+        return {"errcode": errcode, "errmsg": f"{cause.message.en} {cause.message.zh}"}
     said = cause.message if cause else error.message
     return {"errcode": -1, "errmsg": f"system error: {said.en} {said.zh}"}
 
