@@ -4,6 +4,7 @@ import pytest
 from broker_desk import DOWN, TICKET, TOKEN, Wire, desks
 
 from wxsign.broker import Asking
+from wxsign.http.presets import NEVER_HEALS_SECONDS
 
 LIFE = 7200
 
@@ -59,6 +60,24 @@ def test_one_that_asks_again_later_in_the_tokens_life_is_guessed_about_too(desk,
     desk.advance(600)
     asks(worker)
     assert desk.wechat.count("probe") == 1
+
+
+def test_where_no_system_heals_a_dead_token_is_used_for_five_minutes_at_the_most(desk, worker):
+    used, longest, dead_since = {}, 0, 301
+    for second in range(1200):
+        if second == dead_since:
+            desk.wechat.dead.add("token-1")
+            desk.wechat.values["access_token"] = "token-2"
+        for process in range(3):
+            # Each asks when its own cache ends, and then uses what it got.
+            if second % NEVER_HEALS_SECONDS == 0:
+                used[process] = worker.get(TOKEN)
+                asks(worker, value=used[process])
+            if second >= dead_since and used[process] == "token-1":
+                longest = second - dead_since
+        desk.advance(1)
+    assert set(used.values()) == {"token-2"}
+    assert 140 < longest <= 300
 
 
 def test_a_guess_answers_no_report(desk, worker):

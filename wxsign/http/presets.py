@@ -39,7 +39,7 @@ PRESETS: Final = {
     "wechatpy": Preset(60, 60, asks_a_loop=6),
     "werobot": Preset(60, 60, heals=False),
     "co-wechat-api": Preset(10, 10),
-    "wechat-api": Preset(10, 10),
+    "wechat-api": Preset(10, 10, heals=False),
     "node-easywechat": Preset(0, 0, heals=False),
     "easywechat": Preset(0, 0, heals=False),
     "easywechat5": Preset(0, 500),
