@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import ssl
 import subprocess
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fleet
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+DOCUMENT = (EXAMPLES.parent / "docs/sdks.md").read_text("utf-8")
 QUERY = f"grant_type=client_credential&appid={APPID}&secret="
 
 
@@ -71,16 +73,11 @@ class Site:
         }
 
     def certify(self) -> None:
-        """Make an authority of one's own, and a certificate of WeChat's name."""
-        name = "api.weixin.qq.com"
-        made = "req -newkey rsa:2048 -nodes"
-        for words in (
-            f"{made} -x509 -keyout ca.key -out ca.pem -subj /CN=own -addext keyUsage=critical,keyCertSign",
-            f"{made} -keyout privkey.pem -out site.csr -subj /CN={name} -addext subjectAltName=DNS:{name}",
-            "x509 -req -in site.csr -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy -out fullchain.pem",
-        ):
-            command = ["openssl", *words.split()]
-            subprocess.run(command, cwd=self.here, capture_output=True, check=True)
+        """Make an authority of one's own, and a certificate of WeChat's name, as the document says."""
+        commands = [line for line in DOCUMENT.splitlines() if line.startswith("openssl ")]
+        assert len(commands) == 3
+        for command in commands:
+            subprocess.run(shlex.split(command), cwd=self.here, capture_output=True, check=True)
 
     def nginx(self, program: str) -> list[str]:
         """Return the command of an nginx with deploy/nginx.conf and the example beside it."""
@@ -155,6 +152,11 @@ def test_an_sdk_with_a_fixed_address_is_met_under_wechats_name_by_a_certificate_
     # What werobot is told: 150 s at the most, and the minute that it takes off.
     assert given["expires_in"] == 210
     assert get(f"/getcallbackip?access_token={given['access_token']}")["ip_list"]
+
+
+def test_every_example_is_named_where_people_look():
+    names = {file.name for file in EXAMPLES.iterdir() if file.is_file()}
+    assert {name for name in names if f"(../examples/{name})" not in DOCUMENT} == set()
 
 
 def test_nobody_else_may_go_out_through_it_and_no_log_has_a_key_or_a_token(site):
