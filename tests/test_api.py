@@ -753,6 +753,7 @@ def test_reading_a_token_is_logged_with_the_clients_name_and_never_its_value(cli
         token = client.get(TOKEN, headers=bearer(READER_KEY)).json["access_token"]
     line = next(JsonFormatter().format(record) for record in caplog.records if record.name == "wxsign.api")
     assert json.loads(line)["client"] == "reader"
+    assert json.loads(line)["remote_addr"] == "127.0.0.1"
     assert token not in caplog.text
     assert READER_KEY not in caplog.text
 

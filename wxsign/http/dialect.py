@@ -238,6 +238,7 @@ def _note(asked: _Asked, client: str, account: str, what: str) -> None:
     fields = {
         "client": client,
         "account": account,
+        "remote_addr": asked.call.remote_addr,
         "path": f"dialect/{what}",
         "request_id": asked.call.request_id,
     }

@@ -111,6 +111,7 @@ def answer_protected(
         fields = {
             "client": client.name,
             "account": asked.account,
+            "remote_addr": call.remote_addr,
             "path": operation.path,
             "request_id": call.request_id,
         }
