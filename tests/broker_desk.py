@@ -207,8 +207,9 @@ class Worker:
         if self.refuse_threads:
             raise RuntimeError("can't start new thread")
         thread = threading.Thread(target=work, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        # After its start: who joins may meet a thread that another one is about to start.
+        self._threads.append(thread)
 
     def join(self):
         while self._threads:

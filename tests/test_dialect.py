@@ -173,6 +173,23 @@ def test_the_wrong_method_and_an_unreadable_body_are_wechats_own_refusals(client
         assert told(client.post("/cgi-bin/stable_token", data=body))["errcode"] == 47001
 
 
+@pytest.mark.parametrize(
+    ("asked", "errcode"),
+    [
+        ({"secret": "\ud800"}, 40125),
+        ({"appid": "\ud800"}, 40125),
+        ({"secret": "k" * 60_000}, 40125),
+        ({"secret": "签" * 20_000}, 47001),  # over 64 kB
+        ({"appid": 1}, 41002),
+        ({"secret": ["k"]}, 41004),
+        ({"grant_type": None}, 40002),
+    ],
+)
+def test_whatever_is_sent_is_refused_by_a_number_and_never_an_error_of_ours(client, asked, errcode, caplog):
+    assert stable(client, **asked)["errcode"] == errcode
+    assert "wxsign.unexpected" not in caplog.text
+
+
 @pytest.mark.parametrize(("given", "errcode"), [("", 41001), ("nobody's", 40001), ("签", 40001)])
 def test_a_token_that_was_never_ours_brings_no_ticket(client, given, errcode):
     token(client)

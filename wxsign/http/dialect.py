@@ -69,7 +69,8 @@ class _Asked(NamedTuple):
 
     def text(self, name: str) -> str:
         value = self.fields.get(name)
-        return value if isinstance(value, str) else ""
+        # JSON can carry half a surrogate pair, which no hash takes.
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def dialect_routes(service: WxSign) -> Blueprint:
