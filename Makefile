@@ -40,7 +40,7 @@ marked = $(or $(ARGS),$(shell grep -lE 'mark\.($(1))' tests/test_*.py))
 # Fleets wait more than they work. What compares times comes last, alone.
 .PHONY: test-fleets
 test-fleets: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## Fleets of real processes and simulated days, side by side, without coverage
-	$(PYTEST) -n 4 --dist worksteal -m "(fleet or days) and not timing and not long" $(call marked,fleet|days)
+	$(PYTEST) -n 3 --dist worksteal -m "(fleet or days) and not timing and not long" $(call marked,fleet|days)
 	$(PYTEST) -m "timing and not long" $(call marked,timing)
 
 .PHONY: test-long

@@ -71,9 +71,9 @@ class WeChat:
         self._clock = clock
         self._lock = threading.Lock()
         self.calls = []
-        self.values = {"access_token": "token-1", "jsapi": "ticket-1"}
-        self.lives = {"access_token": 7200, "jsapi": 7200}
-        self.script = {"access_token": deque(), "jsapi": deque(), "probe": deque()}
+        self.values = {"access_token": "token-1", "jsapi": "ticket-1", "canary": "token-of-the-canary"}
+        self.lives = {"access_token": 7200, "jsapi": 7200, "canary": 7200}
+        self.script = {what: deque() for what in ("access_token", "jsapi", "canary", "probe")}
         self.always = {}
         self.dead = set()
         self.refuse_ticket_with = set()
