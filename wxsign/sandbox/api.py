@@ -1,15 +1,21 @@
 """What WeChat's server answers to a call: the checks in WeChat's order, then the change of state."""
 
-import hmac
-import ipaddress
-import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from wxsign.sandbox import wecom
+from wxsign.sandbox.checks import (
+    Answer,
+    ApiCall,
+    RefusedError,
+    World,
+    by_token,
+    check_address_and_quota,
+    json_object,
+    need_method,
+    same,
+)
 from wxsign.sandbox.credentials import Account
 from wxsign.sandbox.messages import errmsg
-from wxsign.sandbox.settings import SandboxSettings
 
 # Addresses of the block that is reserved for documentation.
 DOMAIN_IPS = ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
@@ -25,44 +31,6 @@ PATHS = {
     "/cgi-bin/user/info": "user_info",
 }
 UNPUBLISHED_QUOTA = 1_000_000
-TOKEN_FORM = re.compile(r"[\w.~+/=-]{1,512}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class ApiCall:
-    """One request as it arrived. Query and body carry secrets and stay out of the repr."""
-
-    endpoint: str
-    method: str
-    query: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    remote_addr: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The JSON to send; `rotated` when the call issued a new value."""
-
-    body: dict[str, object] = field(repr=False)
-    errcode: int = 0
-    rotated: bool = False
-
-
-@dataclass(frozen=True)
-class World:
-    """What an answer is made from."""
-
-    accounts: Mapping[str, Account]
-    settings: SandboxSettings
-    now: float
-
-
-class RefusedError(Exception):
-    """WeChat says no."""
-
-    def __init__(self, errcode: int) -> None:
-        super().__init__(errcode)
-        self.errcode = errcode
 
 
 def answer(world: World, call: ApiCall) -> Answer:
@@ -85,12 +53,14 @@ def appid_of(world: World, call: ApiCall) -> str:
         return call.query.get("appid", "")
     if call.endpoint in {"stable_token", "clear_quota_v2"}:
         return str((json_object(call.body) or {}).get("appid", ""))
+    if call.endpoint == "gettoken":
+        return next((agent.appid for agent in wecom.agents_with_secret(world, call)), "")
     value = call.query.get("access_token", "")
     return next((appid for appid, account in world.accounts.items() if account.find_token(value)), "")
 
 
 def _token(world: World, call: ApiCall) -> Answer:
-    _need_method(call, "GET", 43001)
+    need_method(call, "GET", 43001)
     account = _by_secret(world, call, call.query)
     settings = world.settings
     token = account.classic.issue(world.now, settings.token_life_seconds, settings.overlap_seconds)
@@ -98,7 +68,7 @@ def _token(world: World, call: ApiCall) -> Answer:
 
 
 def _stable_token(world: World, call: ApiCall) -> Answer:
-    _need_method(call, "POST", 43002)
+    need_method(call, "POST", 43002)
     if not call.body.strip():
         raise RefusedError(44002)
     fields = json_object(call.body)
@@ -116,7 +86,7 @@ def _token_answer(value: str, seconds_left: float, *, rotated: bool) -> Answer:
 
 
 def _getticket(world: World, call: ApiCall) -> Answer:
-    account = _by_token(world, call)
+    account = by_token(world, call, of_wecom=False)
     line = account.tickets.get(call.query.get("type", ""))
     if line is None:
         raise RefusedError(40097)
@@ -126,17 +96,17 @@ def _getticket(world: World, call: ApiCall) -> Answer:
 
 
 def _get_api_domain_ip(world: World, call: ApiCall) -> Answer:
-    _by_token(world, call)
+    by_token(world, call)
     return Answer({"ip_list": DOMAIN_IPS})
 
 
 def _getcallbackip(world: World, call: ApiCall) -> Answer:
-    _by_token(world, call)
+    by_token(world, call)
     return Answer({"ip_list": CALLBACK_IPS})
 
 
 def _custom_send(world: World, call: ApiCall) -> Answer:
-    _by_token(world, call, "POST", 43002)
+    by_token(world, call, "POST", 43002)
     if not call.body.strip():
         raise RefusedError(44002)
     message = json_object(call.body)
@@ -150,7 +120,7 @@ def _custom_send(world: World, call: ApiCall) -> Answer:
 
 
 def _user_info(world: World, call: ApiCall) -> Answer:
-    _by_token(world, call)
+    by_token(world, call)
     openid = call.query.get("openid", "")
     if not openid:
         raise RefusedError(40003)
@@ -160,7 +130,7 @@ def _user_info(world: World, call: ApiCall) -> Answer:
 
 
 def _quota_get(world: World, call: ApiCall) -> Answer:
-    account = _by_token(world, call, "POST", 43002)
+    account = by_token(world, call, "POST", 43002)
     path = (json_object(call.body) or {}).get("cgi_path")
     endpoint = PATHS.get(path) if isinstance(path, str) else None
     if endpoint is None:
@@ -172,14 +142,14 @@ def _quota_get(world: World, call: ApiCall) -> Answer:
 
 
 def _clear_quota(world: World, call: ApiCall) -> Answer:
-    account = _by_token(world, call, "POST", 43002)
+    account = by_token(world, call, "POST", 43002)
     if (json_object(call.body) or {}).get("appid") != account.appid:
         raise RefusedError(40013)
     return _cleared(world, account)
 
 
 def _clear_quota_v2(world: World, call: ApiCall) -> Answer:
-    _need_method(call, "POST", 43002)
+    need_method(call, "POST", 43002)
     given = json_object(call.body) or {}
     named = {"appid": given.get("appid"), "secret": given.get("appsecret"), "grant_type": "client_credential"}
     return _cleared(world, _by_secret(world, call, named))
@@ -202,6 +172,9 @@ _ENDPOINTS: dict[str, Callable[[World, ApiCall], Answer]] = {
     "quota_get": _quota_get,
     "clear_quota": _clear_quota,
     "clear_quota_v2": _clear_quota_v2,
+    "gettoken": wecom.gettoken,
+    "get_jsapi_ticket": wecom.get_jsapi_ticket,
+    "agent_ticket": wecom.agent_ticket,
 }
 
 
@@ -218,63 +191,7 @@ def _by_secret(world: World, call: ApiCall, given: Mapping[str, object]) -> Acco
     secret = str(given.get("secret") or "")
     if not secret:
         raise RefusedError(41004)
-    if not _same(secret, account.secret):
+    if not same(secret, account.secret):
         raise RefusedError(40125)
-    _check_address_and_quota(world, call, account)
+    check_address_and_quota(world, call, account)
     return account
-
-
-def _by_token(world: World, call: ApiCall, method: str = "GET", otherwise: int = 43001) -> Account:
-    """The account of a call by access_token; another method is refused with `otherwise`."""
-    _need_method(call, method, otherwise)
-    value = call.query.get("access_token", "")
-    if not value:
-        raise RefusedError(41001)
-    if not TOKEN_FORM.fullmatch(value):
-        raise RefusedError(40014)
-    account = _holder(world, value)
-    _check_address_and_quota(world, call, account)
-    return account
-
-
-def _holder(world: World, value: str) -> Account:
-    for account in world.accounts.values():
-        found = account.find_token(value)
-        if found is not None and found[1].alive(world.now):
-            return account
-        if found is not None and found[1].expired(world.now):
-            raise RefusedError(42001)
-    raise RefusedError(40001)
-
-
-def _check_address_and_quota(world: World, call: ApiCall, account: Account) -> None:
-    if not _listed(call.remote_addr, world.settings.ip_whitelist):
-        raise RefusedError(40164)
-    if not account.spend(call.endpoint, world.now, world.settings.daily_quota.get(call.endpoint)):
-        raise RefusedError(45009)
-
-
-def _listed(remote_addr: str, whitelist: tuple[str, ...] | None) -> bool:
-    if whitelist is None:
-        return True
-    address = ipaddress.ip_address(remote_addr)
-    return any(address in ipaddress.ip_network(entry, strict=False) for entry in whitelist)
-
-
-def _same(given: str, expected: str) -> bool:
-    # JSON can carry lone surrogates, which plain UTF-8 cannot.
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
-
-
-def _need_method(call: ApiCall, method: str, errcode: int) -> None:
-    if call.method != method:
-        raise RefusedError(errcode)
-
-
-def json_object(body: bytes) -> dict[str, object] | None:
-    """The JSON object in `body`; None when it is anything else, a nest too deep to read included."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -10,7 +10,7 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from wxsign.sandbox import page
-from wxsign.sandbox.api import Answer, ApiCall, json_object
+from wxsign.sandbox.checks import Answer, ApiCall, json_object
 from wxsign.sandbox.faults import WIRE, Reply, parse_fault, play, reply_with, wait
 from wxsign.sandbox.hosts import control_host_allowed
 from wxsign.sandbox.settings import BILLION, SandboxSettings, SettingsError, bounded
@@ -20,7 +20,7 @@ from wxsign.sandbox.verification import signed_from
 HERE = Path(__file__).parent
 EXTENSION = "wxsign.sandbox"
 SIGNED_BY_PAGE = ("verifyTimestamp", "verifyNonceStr", "verifySignature")
-SIGNED_BY_TEST = ("timestamp", "nonceStr", "signature")
+SIGNED_AS_GIVEN = ("timestamp", "nonceStr", "signature")
 
 wechat = Blueprint("wechat", __name__, url_prefix="/cgi-bin")
 bridge = Blueprint("bridge", __name__, url_prefix="/sandbox")
@@ -81,6 +81,9 @@ def _http_error(error: HTTPException) -> Response:
 @wechat.route("/openapi/quota/get", methods=["GET", "POST"], endpoint="quota_get")
 @wechat.route("/clear_quota", methods=["GET", "POST"], endpoint="clear_quota")
 @wechat.route("/clear_quota/v2", methods=["GET", "POST"], endpoint="clear_quota_v2")
+@wechat.route("/gettoken", methods=["GET", "POST"], endpoint="gettoken")
+@wechat.route("/get_jsapi_ticket", methods=["GET", "POST"], endpoint="get_jsapi_ticket")
+@wechat.route("/ticket/get", methods=["GET", "POST"], endpoint="agent_ticket")
 def api_call() -> Response:
     """One call of WeChat's API, with whatever fault waits for it."""
     sandbox, call = _sandbox(), _call()
@@ -156,10 +159,14 @@ def bridge_preflight() -> Response:
 
 @bridge.post("/bridge/verify")
 def bridge_verify() -> Response:
-    """preVerifyJSAPI: the verdict on a page's wx.config, in the words of WeChat's client."""
-    verdict = _sandbox().verify(signed_from(_fields(), SIGNED_BY_PAGE), by_page=True)
+    """preVerifyJSAPI, and agentConfig in WeCom: the verdict on a page's config, in the words of the client."""
+    fields = _fields()
+    name, names = (
+        ("agentConfig", SIGNED_AS_GIVEN) if "agentid" in fields else ("preVerifyJSAPI", SIGNED_BY_PAGE)
+    )
+    verdict = _sandbox().verify(signed_from(fields, names), by_page=True)
     result = {"ok": "ok", "fail": "fail"}.get(verdict.err_msg, f"fail_{verdict.err_msg}")
-    told = {"err_msg": f"preVerifyJSAPI:{result}", "detail": verdict.detail()}
+    told = {"err_msg": f"{name}:{result}", "detail": verdict.detail()}
     if verdict.cause is not None:
         told |= {"cause": verdict.cause.id, "signedUrl": verdict.cause.signed_url}
     return _open(jsonify(told))
@@ -293,7 +300,7 @@ def move_clock() -> Response:
 @controls.post("/verify")
 def verify_signature() -> Response:
     """Would WeChat accept this signature now?"""
-    verdict = _sandbox().verify(signed_from(_fields(), SIGNED_BY_TEST))
+    verdict = _sandbox().verify(signed_from(_fields(), SIGNED_AS_GIVEN))
     answer = {"ok": verdict.ok, "err_msg": verdict.err_msg, "matched": verdict.matched}
     return jsonify(answer | {"detail": verdict.detail()})
 
@@ -309,7 +316,7 @@ def verify_signatures() -> Response:
 
 def _verdict_then(entry: dict[str, object]) -> dict[str, object]:
     at = bounded(entry.get("at"), 0, 10 * BILLION)
-    verdict = _sandbox().verify(signed_from(entry, SIGNED_BY_TEST), at=at)
+    verdict = _sandbox().verify(signed_from(entry, SIGNED_AS_GIVEN), at=at)
     return {"ok": verdict.ok, "err_msg": verdict.err_msg, "matched": verdict.matched}
 
 

@@ -8,6 +8,7 @@
  * opened at, which pushState and replaceState do not change and a reload does; elsewhere the present one. That is the consensus
  * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
  * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule}.
+ * `bridge.js?mode=wecom` is WeCom's client (企业微信): its user agent, the present URL, and agentConfig.
  * In the real WeChat this file does nothing.
  * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
  */
@@ -32,7 +33,8 @@
   const ANDROID = /android/i.test(NATIVE_UA); // a browser that emulates a phone
   const IPHONE = /iphone|ipad/i.test(NATIVE_UA);
   const CHINESE = /^zh/i.test(navigator.language);
-  const RULE = ['landing', 'current'].find((rule) => rule === SCRIPT.searchParams.get('rule')) || (IPHONE ? 'landing' : 'current');
+  const WECOM = SCRIPT.searchParams.get('mode') === 'wecom';
+  const RULE = ['landing', 'current'].find((rule) => rule === SCRIPT.searchParams.get('rule')) || (IPHONE && !WECOM ? 'landing' : 'current');
   const NAVIGATION = performance.getEntriesByType('navigation')[0];
   const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
   const NOT_VERIFIED = 'fail_the permission value is offline verifying';
@@ -58,6 +60,7 @@
   const shared = {}; // share cards by native menu name
   const hiddenItems = new Set();
   let verified = null; // Set of native names, once a config was accepted
+  let ofAgent = null; // the same of WeCom's agentConfig
   let serial = 0;
   let recordTimer = 0;
   let playTimer = 0;
@@ -416,36 +419,50 @@
     invokeMiniProgramAPI: (params, done) => done('fail_not in a mini program'),
   };
 
-  // Has the sandbox verify the signature against this page's URL, and keeps the list of what it may call.
+  // Has the sandbox verify a page's config, and keeps the list of what it may call from then on.
   async function preVerify(params, answer) {
     verified = null;
-    const [compared, other] = RULE === 'landing' ? [LANDING, location.href] : [location.href, LANDING];
     const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
-    if (fields.some((value) => !value || value === 'undefined')) return answer({ err_msg: 'preVerifyJSAPI:fail' });
+    const verdict = await verify('preVerifyJSAPI', params, fields, params.verifyJsApiList);
+    verified = verdict.names;
+    answer({ err_msg: verdict.errMsg });
+  }
+
+  async function agentConfig(params, answer) {
+    ofAgent = null;
+    const fields = [params.corpid, params.agentid, params.timestamp, params.nonceStr, params.signature];
+    const verdict = await verify('agentConfig', params, fields, params.jsApiList);
+    ofAgent = verdict.names;
+    answer({ err_msg: verdict.errMsg });
+  }
+
+  // Has the sandbox verify a signature against this page's URL: the words of the answer, and the set of `names` where it is right.
+  async function verify(kind, params, fields, names) {
+    const [compared, other] = RULE === 'landing' ? [LANDING, location.href] : [location.href, LANDING];
+    if (fields.some((value) => !value || value === 'undefined')) return { errMsg: `${kind}:fail`, names: null };
     try {
       const response = await fetch(VERIFY_URL, {
         method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: JSON.stringify(Object.assign({}, params, { url: compared, otherUrl: other, rule: RULE })),
       });
       const verdict = await response.json();
-      const accepted = verdict.err_msg === 'preVerifyJSAPI:ok';
+      const accepted = verdict.err_msg === `${kind}:ok`;
       const message = text(verdict.detail.zh, verdict.detail.en);
-      if (accepted) verified = new Set(params.verifyJsApiList || []);
-      else console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
+      if (!accepted) console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
       document.dispatchEvent(new CustomEvent('wxsign:verdict', { detail: {
         accepted, errMsg: verdict.err_msg, cause: verdict.cause || '', message,
         signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE,
       } }));
-      return answer({ err_msg: verdict.err_msg });
+      return { errMsg: verdict.err_msg, names: accepted ? new Set(names || []) : null };
     } catch (error) {
       console.error(`wxsign sandbox: ${VERIFY_URL} cannot be reached`, error);
-      return answer({ err_msg: 'preVerifyJSAPI:fail_sandbox unreachable' });
+      return { errMsg: `${kind}:fail_sandbox unreachable`, names: null };
     }
   }
 
   // Whether the last accepted config covers this call.
   function permitted(name) {
     const right = name in RIGHTS ? RIGHTS[name] : name;
-    return Boolean(verified) && (right === '' || verified.has(right));
+    return Boolean(verified) && (right === '' || verified.has(right)) || Boolean(ofAgent) && ofAgent.has(name);
   }
 
   // Answers one call: later, as the real bridge does, and never twice.
@@ -457,6 +474,7 @@
       setTimeout(() => answer(Object.assign({ err_msg: errMsg }, result)), 0);
     };
     if (name === 'preVerifyJSAPI') preVerify(given, answer);
+    else if (name === 'agentConfig' && WECOM) agentConfig(given, answer);
     else if (!Object.prototype.hasOwnProperty.call(ANSWERS, name)) done(null);
     else if (!permitted(name)) done(NOT_VERIFIED);
     else ANSWERS[name](given, done);
@@ -470,7 +488,7 @@
   // Makes the browser look like WeChat; `wxdebugger` keeps the official script from reporting the page's URL to Tencent.
   Object.defineProperty(navigator, 'userAgent', {
     configurable: true,
-    get: () => `${NATIVE_UA} wxdebugger MicroMessenger/8.0.49.2600(0x28003133) NetType/WIFI Language/${CHINESE ? 'zh_CN' : 'en'}`,
+    get: () => `${NATIVE_UA} wxdebugger ${WECOM ? 'wxwork/4.1.30 MicroMessenger/7.0.1' : 'MicroMessenger/8.0.49.2600(0x28003133) NetType/WIFI'} Language/${CHINESE ? 'zh_CN' : 'en'}`,
   });
   window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
 

@@ -31,6 +31,14 @@ TICKETS: dict[str, Words] = {
         "it was made with the wx_card ticket instead of the jsapi ticket",
         "签名用的是 wx_card 的 ticket，而不是 jsapi 的 ticket",
     ),
+    "agent_config": (
+        "it was made with the app's ticket; wx.config needs the corporation's (get_jsapi_ticket)",
+        "签名用的是应用的 ticket；wx.config 需要企业的 jsapi_ticket（get_jsapi_ticket）",
+    ),
+    "jsapi": (
+        "it was made with the corporation's ticket; wx.agentConfig needs the app's (ticket/get, type=agent_config)",
+        "签名用的是企业的 jsapi_ticket；wx.agentConfig 需要应用的 ticket（ticket/get，type=agent_config）",
+    ),
     "stale": (
         "it was made with a ticket that is no longer valid; another one has been issued since",
         "签名用的 ticket 已失效，之后已签发了新的 ticket",
@@ -66,6 +74,7 @@ class Asked:
     url: str = field(repr=False)
     other_url: str = field(default="", repr=False)
     rule: str = "current"
+    kind: str = "jsapi"
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,8 @@ def _found(asked: Asked, ticket: Known, signed: tuple[str, Words, str], recipe: 
     if ticket.foreign:
         words = (f"it was made with a ticket of {ticket.appid}", f"签名用的是 {ticket.appid} 的 ticket")
         causes.append(("other_account", words))
-    if ticket.kind == "wx_card":
-        causes.append(("wx_card", TICKETS["wx_card"]))
+    if ticket.kind != asked.kind:
+        causes.append((ticket.kind, TICKETS[ticket.kind]))
     if ticket.stale:
         causes.append(("stale", TICKETS["stale"]))
     if recipe:

@@ -193,19 +193,29 @@ class TicketLine:
 
 
 class Account:
-    """One appid with everything that WeChat holds for it."""
+    """One appid with everything that WeChat holds for it; or an app of WeCom, whose appid is `<corpid>/<agentid>`."""
 
     def __init__(self, appid: str, secret: str, opened_at: float) -> None:
         self.appid = appid
         self.secret = secret
         self.classic = TokenLine()
         self.stable = StableTokens()
-        self.tickets = {"jsapi": TicketLine(opened_at), "wx_card": TicketLine(opened_at)}
+        kinds = ("jsapi", "agent_config" if self.of_wecom else "wx_card")
+        self.tickets = {kind: TicketLine(opened_at) for kind in kinds}
         self._used: dict[str, tuple[int, int]] = {}
         self._cleared: list[float] = []
 
     def __repr__(self) -> str:
         return f"Account({self.appid!r})"
+
+    @property
+    def of_wecom(self) -> bool:
+        return "/" in self.appid
+
+    @property
+    def shown_appid(self) -> str:
+        """What `wx.config` calls it: the corporation's id for an app of WeCom."""
+        return self.appid.partition("/")[0]
 
     def find_token(self, value: str) -> tuple[str, AccessToken] | None:
         """The kind of a token ever issued (of those remembered) and the token."""

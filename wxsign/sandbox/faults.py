@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from http import HTTPStatus
 from typing import NoReturn
 
-from wxsign.sandbox.api import Answer
+from wxsign.sandbox.checks import Answer
 from wxsign.sandbox.settings import BILLION, ENDPOINTS, bounded, whole
 
 # seconds that each kind takes unless told otherwise

@@ -30,6 +30,7 @@ TEXTS = {
     47001: "data format error",
     48001: "api unauthorized",
     48006: "forbid to clear quota because of reaching the limit",
+    60020: "not allow to access from your ip",
     50004: "api forbidden",
     50007: "account frozen",
     76021: "cgi_path not found",
@@ -51,6 +52,8 @@ def errmsg(errcode: int, now: float, remote_addr: str) -> str:
 
 
 def _text(errcode: int, remote_addr: str) -> str:
+    if errcode == 60020:  # noqa: PLR2004 - WeCom's own number
+        return f"not allow to access from your ip, from ip: {remote_addr}, more info at https://open.work.weixin.qq.com/devtool/query?e=60020"
     if errcode == 40164:  # noqa: PLR2004 - WeChat's own number
         ipv6 = remote_addr if ":" in remote_addr else f"::ffff:{remote_addr}"
         return f"invalid ip {remote_addr} ipv6 {ipv6}, not in whitelist"

@@ -78,7 +78,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-CREDENTIALS = ("access_token", "stable_token", "jsapi_ticket", "wx_card_ticket")
 
 
 def render(state: dict[str, object], request: Request) -> Response:
@@ -93,7 +92,6 @@ def render(state: dict[str, object], request: Request) -> Response:
         state=state,
         origin=request.host_url.rstrip("/"),
         bridge=url_for("bridge.bridge_script", _external=True),
-        credentials=CREDENTIALS,
     )
     return Response(html, content_type="text/html; charset=utf-8", headers=_headers())
 

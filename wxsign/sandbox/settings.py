@@ -18,6 +18,9 @@ ENDPOINTS = (
     "quota_get",
     "clear_quota",
     "clear_quota_v2",
+    "gettoken",
+    "get_jsapi_ticket",
+    "agent_ticket",
 )
 TICKET_ISSUES = ("on_demand", "on_expiry")
 

@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from wxsign.sandbox import api
-from wxsign.sandbox.api import Answer, ApiCall, World
+from wxsign.sandbox.checks import Answer, ApiCall, World
 from wxsign.sandbox.credentials import AccessToken, Account, Ticket
 from wxsign.sandbox.faults import Fault, FaultQueue
 from wxsign.sandbox.journal import Journal, Visit
 from wxsign.sandbox.settings import ENDPOINTS, SandboxSettings, checked, updated
 from wxsign.sandbox.verification import Signed, Verdict, verify
 
-CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card"}
+CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card", "agent_ticket": "agent_config"}
 PAGE_CHECKS = "bridge_verify"
 # So many of the latest verdicts on pages are shown.
 VERDICTS = 50
-CREDENTIAL_NAMES = ("access_token", "stable_token", *CREDENTIALS)
 
 
 class UnknownNameError(LookupError):
@@ -189,9 +188,11 @@ class Sandbox:
     def _find(self, appid: str, credential: str) -> Account:
         if appid not in self._accounts:
             raise UnknownNameError(f"unknown appid; known: {', '.join(self._accounts)}")
-        if credential not in CREDENTIAL_NAMES:
-            raise UnknownNameError(f"credential must be one of {', '.join(CREDENTIAL_NAMES)}")
-        return self._accounts[appid]
+        account = self._accounts[appid]
+        known = self._account_view(account, self._now()).keys() - {"appid"}
+        if credential not in known:
+            raise UnknownNameError(f"credential must be one of {', '.join(sorted(known))}")
+        return account
 
     # views: digests only, never a value
 
@@ -233,10 +234,12 @@ class Sandbox:
     def _account_view(self, account: Account, now: float) -> dict[str, object]:
         view: dict[str, object] = {"appid": account.appid}
         view["access_token"] = _token_view(account.classic.current, now)
-        view["stable_token"] = _token_view(account.stable.current, now)
+        if not account.of_wecom:
+            view["stable_token"] = _token_view(account.stable.current, now)
         for name, kind in CREDENTIALS.items():
-            account.tickets[kind].roll(now, self._settings)
-            view[name] = _ticket_view(account.tickets[kind].current, now)
+            if line := account.tickets.get(kind):
+                line.roll(now, self._settings)
+                view[name] = _ticket_view(line.current, now)
         return view
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from wxsign.sandbox.api import World
 from wxsign.sandbox.causes import Asked, Cause, Known, cause_of
+from wxsign.sandbox.checks import World
 from wxsign.sandbox.credentials import Account, Ticket
+from wxsign.sandbox.wecom import agents_of
 
 DETAILS = {
     "ok": ("The signature is right.", "签名正确。"),
@@ -43,6 +44,12 @@ class Signed:
     url: str = field(repr=False)
     other_url: str = field(default="", repr=False)
     rule: str = "current"
+    agent: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Which ticket it has to be made with."""
+        return "agent_config" if self.agent else "jsapi"
 
     def made_with(self, ticket: Ticket) -> bool:
         """Whether this ticket gives the signature."""
@@ -79,13 +86,14 @@ def signed_from(fields: Mapping[str, object], names: tuple[str, str, str]) -> Si
 
     timestamp, nonce, signature = names
     return Signed(
-        text("appId"),
+        text("appId") or text("corpid"),
         text(timestamp),
         text(nonce),
         text(signature),
         text("url"),
         text("otherUrl"),
         "landing" if text("rule") == "landing" else "current",
+        text("agentid"),
     )
 
 
@@ -96,35 +104,51 @@ def verify(world: World, signed: Signed) -> Verdict:
     # string1 is joined without escaping: with other characters than WeChat documents it could be split anew.
     if not (signed.timestamp.isdecimal() and _NONCE.fullmatch(signed.nonce)):
         return Verdict("fail")
-    account = world.accounts.get(signed.appid)
-    if account is None:
+    accounts = _accounts_of(world, signed)
+    if not accounts:
         return Verdict("invalid appid")
     if not _bound(signed.url, world.settings.verify_domains):
         return Verdict("invalid url domain")
-    return _judge(world, account, signed)
+    return _judge(world, accounts, signed)
 
 
-def _judge(world: World, account: Account, signed: Signed) -> Verdict:
-    for line in account.tickets.values():
-        line.roll(world.now, world.settings)
-    tickets = account.tickets["jsapi"].newest_first()
-    for age, ticket in enumerate(tickets):
-        if signed.made_with(ticket):
-            return _by_ticket(world, account, signed, ticket, age)
-    return Verdict("invalid signature", cause=_cause(world, account, signed))
+def _accounts_of(world: World, signed: Signed) -> list[Account]:
+    """The account that may have signed; where WeCom's `wx.config` names the corporation alone, any of its apps."""
+    if signed.agent or signed.appid in world.accounts:
+        wanted = f"{signed.appid}/{signed.agent}" if signed.agent else signed.appid
+        return [world.accounts[wanted]] if wanted in world.accounts else []
+    return agents_of(world, signed.appid)
+
+
+def _judge(world: World, accounts: list[Account], signed: Signed) -> Verdict:
+    for account in accounts:
+        for line in account.tickets.values():
+            line.roll(world.now, world.settings)
+        for age, ticket in enumerate(account.tickets[signed.kind].newest_first()):
+            if signed.made_with(ticket):
+                return _by_ticket(world, account, signed, ticket, age)
+    return Verdict("invalid signature", cause=_cause(world, accounts[0], signed))
 
 
 def _cause(world: World, account: Account, signed: Signed) -> Cause:
     others = [other for other in world.accounts.values() if other is not account]
-    asked = Asked(signed.timestamp, signed.nonce, signed.signature, signed.url, signed.other_url, signed.rule)
-    return cause_of(asked, [*_known(world, account), *_known(world, *others, foreign=True)])
+    asked = Asked(
+        signed.timestamp,
+        signed.nonce,
+        signed.signature,
+        signed.url,
+        signed.other_url,
+        signed.rule,
+        signed.kind,
+    )
+    return cause_of(asked, [*_known(world, signed, account), *_known(world, signed, *others, foreign=True)])
 
 
-def _known(world: World, *accounts: Account, foreign: bool = False) -> Iterator[Known]:
+def _known(world: World, signed: Signed, *accounts: Account, foreign: bool = False) -> Iterator[Known]:
     for account in accounts:
         for kind, line in account.tickets.items():
             for ticket in line.newest_first():
-                stale = kind == "jsapi" and not _counts(world, ticket)
+                stale = kind == signed.kind and not _counts(world, ticket)
                 yield Known(ticket.value, account.appid, kind, foreign, stale)
 
 
