@@ -339,7 +339,8 @@ def test_an_unusable_file_entry_is_told_with_its_key_and_the_remedy(toml, key, w
 @pytest.mark.parametrize(
     ("line", "key", "words"),
     [
-        ('kind = "wecom"', "accounts.shop.kind", "not supported by this version"),
+        ('kind = "wecom"', "accounts.shop.app_id", "no such setting"),
+        ('corp_id = "ww1"', "accounts.shop.corp_id", "WeCom alone"),
         ('kind = "x"', "accounts.shop.kind", "not a kind"),
         ("warm = 1", "accounts.shop.warm", "true or false"),
         ('js_api_list = ["scan qr"]', "accounts.shop.js_api_list", "not a name"),
@@ -477,7 +478,7 @@ def test_the_configuration_page_is_the_one_printed_from_the_table():
 
 def test_the_example_file_is_a_configuration_that_loads():
     text = (ROOT / "wxsign.example.toml").read_text(encoding="utf-8")
-    for name in ("shop.secret", "news.secret"):
+    for name in ("shop.secret", "news.secret", "crm.secret"):
         Path(name).write_text(SECRET, encoding="utf-8")
     settings = load(toml=text)
     assert len(settings.accounts) > 1

@@ -42,11 +42,11 @@ from wxsign.errcodes import (
     UNREACHABLE,
     FailureScope,
     bounded_errmsg,
-    entry_for,
     mask_errmsg,
     parse_errmsg,
     rights_hint,
 )
+from wxsign.errcodes_wecom import entry_at
 from wxsign.text import Text
 
 if TYPE_CHECKING:
@@ -252,16 +252,17 @@ class TooManyRefreshes(WxSignError):
 
 
 class QuotaSpent(WxSignError):
-    """Our own ledger refuses a call: the account's calls of today are used up, or what is left is the reserve."""
+    """Our own ledger refuses a call: the account's calls of the day (`hourly`: of the hour) are used up, or but for the reserve."""
 
     retryable = True
 
-    def __init__(self, endpoint: str, limit: int, retry_after_seconds: float, *, reserve_left: bool) -> None:
+    def __init__(self, endpoint: str, limit: int, retry_after_seconds: float, *, reserve_left: bool, hourly: bool = False) -> None:
         self.endpoint = endpoint
         self.reserve_left = reserve_left
         self.retry_after_seconds = retry_after_seconds
         super().__init__("quota_spent",
-            Text(f"Today's {limit} calls of {endpoint} are used up{', but for the reserve' if reserve_left else ''}.", f"今天 {endpoint} 的 {limit} 次调用已用完{'（仅剩保留额度）' if reserve_left else ''}。"),
+            Text(f"{'This hour' if hourly else 'Today'}'s {limit} calls of {endpoint} are used up{', but for the reserve' if reserve_left else ''}.", f"{'本小时' if hourly else '今天'} {endpoint} 的 {limit} 次调用已用完{'（仅剩保留额度）' if reserve_left else ''}。"),
+            Text("They start anew with the hour. Find out what uses them (`wxsign accounts`).", "额度在下一小时恢复。请用 `wxsign accounts` 查明消耗来源。") if hourly else
             Text("They start anew at midnight in China. Find out what uses them (`wxsign accounts`); if WeChat grants this account more, raise `quota`.", "额度在北京时间零点恢复。请用 `wxsign accounts` 查明消耗来源；若微信给该账号的额度更高，可调高 `quota`。"))
 
 
@@ -325,7 +326,6 @@ class WeChatError(WxSignError):
         self.endpoint = endpoint
 
 
-_TOKEN_ENDPOINTS: Final = frozenset({"/cgi-bin/token", "/cgi-bin/stable_token", "/cgi-bin/gettoken"})
 _PASSING: Final = frozenset({FailureScope.BUSY, FailureScope.STALE_TOKEN, FailureScope.QUOTA_MINUTE})
 
 
@@ -342,7 +342,7 @@ class WeChatRefused(WeChatError):
         self.errcode = errcode
         self.errmsg = bounded_errmsg(errmsg)
         self.used, self.limit = used, limit
-        self.entry = entry = entry_for(errcode, token_endpoint=endpoint in _TOKEN_ENDPOINTS)
+        self.entry = entry = entry_at(errcode, endpoint)
         parsed = parse_errmsg(errmsg)
         self.rid, self.egress_ip = parsed.rid, parsed.egress_ip
         hint = rights_hint(endpoint) if entry.code == "api_unauthorized" else entry.hint

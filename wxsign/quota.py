@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from wxsign.broker.ledger import CLEARINGS_A_MONTH, begin_anew, clearings
 from wxsign.credentials import CredentialKind
 from wxsign.errcodes import ERRCODES, FailureScope
-from wxsign.errors import CredentialUnavailable, WeChatRefused, WxSignError
+from wxsign.errors import BadRequest, CredentialUnavailable, Text, WeChatRefused, WxSignError
 
 if TYPE_CHECKING:
     from wxsign.accounts import OfficialAccount
@@ -46,6 +46,17 @@ class ClearingsSpentError(WxSignError):
         super().__init__(row.code, row.message, row.hint)
 
 
+class NoClearingError(BadRequest):
+    """The account is an app of WeCom, whose counts nobody can clear by a call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "quota_not_clearable",
+            Text("WeCom has no call that clears an app's quota.", "企业微信没有清零接口调用次数的接口。"),
+            Text("Its counts begin anew with the hour.", "调用次数在下一小时重新计数。"),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """The calls of one API today: by our count, and by WeChat's; None where WeChat does not tell it."""
@@ -72,7 +83,10 @@ def quota_of(service: WxSign, account: str) -> tuple[Counted, ...]:
     token = service.access_token(account).value
     states = service.account_states()
     spending = next(state.spending for state in states if state.name == chosen.name)
-    return tuple(Counted(row, _told(service, token, row.endpoint)) for row in spending)
+    # WeCom tells nobody.
+    return tuple(
+        Counted(row, None if chosen.agent else _told(service, token, row.endpoint)) for row in spending
+    )
 
 
 def _told(service: WxSign, access_token: str, endpoint: str) -> Quota | None:
@@ -87,10 +101,12 @@ def _told(service: WxSign, access_token: str, endpoint: str) -> Quota | None:
 def clear_quota(service: WxSign, account: str) -> Cleared:
     """Have WeChat's counts of the account's calls of today, and ours, begin anew: ten times a month.
 
-    Raises `UnknownAccount`, `ClearingsSpentError`, `CredentialUnavailable`, `WeChatError`.
+    Raises `UnknownAccount`, `NoClearingError`, `ClearingsSpentError`, `CredentialUnavailable`, `WeChatError`.
     """
     chosen, link = service.registry.get(account), service.broker.link
-    key = chosen.credential_key(CredentialKind.ACCESS_TOKEN, service.settings.api_base)
+    if chosen.agent is not None:
+        raise NoClearingError
+    key = service.settings.key_of(chosen, CredentialKind.ACCESS_TOKEN)
     # Counted before it is asked for: what gets no answer may have been counted by WeChat.
     wait = link.call(lambda store: store.take([clearings(key, store.now())]))
     if wait:

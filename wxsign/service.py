@@ -7,26 +7,26 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from wxsign.accounts import AccountKind, AccountRegistry, OfficialAccount, SignsNoPages
+from wxsign.accounts import AccountKind, AccountRegistry, NoAgent, OfficialAccount, SignsNoPages
 from wxsign.broker import CredentialBroker, Outcome, Result, Surroundings
-from wxsign.credentials import CredentialKey, CredentialKind
+from wxsign.credentials import CredentialKey, CredentialKind, asked_for
 from wxsign.errors import CredentialUnavailable, HostNotAllowed
 from wxsign.observers.alerts import Alerts
 from wxsign.observers.faults import FaultBook
 from wxsign.observers.log import RefreshLog
 from wxsign.observers.sinks import Sinks
 from wxsign.settings import AlertSettings, Settings, load_settings
-from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign
+from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign, sign_agent
 from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
 from wxsign.stores import CredentialStore, MachineStore, open_store
 from wxsign.stores.sessions import Sessions
-from wxsign.wechat import WeChatClient
+from wxsign.wechat import WeChatClient, WeComClient
 from wxsign.wechat.upstream import WeChatUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from wxsign.accounts import Sink
+    from wxsign.accounts import Agent, Sink
     from wxsign.broker import Held, Observer
     from wxsign.observers.metrics import Metrics
     from wxsign.signing import PageUrl
@@ -64,13 +64,34 @@ def _judged_by_inner_pages(page: PageUrl, account: OfficialAccount, *, refuse: b
 
 
 def _keys_of(settings: Settings, kind: CredentialKind) -> dict[str, CredentialKey]:
-    return {account.name: account.credential_key(kind, settings.api_base) for account in settings.accounts}
+    return {account.name: settings.key_of(account, kind) for account in settings.accounts}
+
+
+def _needed(settings: Settings, account: OfficialAccount) -> tuple[CredentialKey, ...]:
+    """The credentials that an account needs: one without hosts to sign for has no use for a ticket."""
+    kinds = [CredentialKind.ACCESS_TOKEN]
+    if account.allowed_hosts:
+        kinds += [CredentialKind.JSAPI_TICKET, *([CredentialKind.AGENT_TICKET] if account.agent else ())]
+    return tuple(settings.key_of(account, kind) for kind in kinds)
+
+
+def _with_agent(config: JSConfig, agent: Agent, ticket: str) -> JSConfig:
+    signed = sign_agent(
+        ticket,
+        corp_id=config.app_id,
+        agent_id=agent.agent_id,
+        url=config.url,
+        noncestr=config.nonce_str,
+        timestamp=config.timestamp,
+        js_api_list=agent.js_api_list,
+    )
+    return config._replace(agent=signed)
 
 
 def _sinks_of(settings: Settings) -> list[tuple[CredentialKey, Sink]]:
     """What is mirrored where; it is kept fresh whether or not anybody asks."""
     return [
-        (account.credential_key(sink.credential, settings.api_base), sink)
+        (settings.key_of(account, sink.credential), sink)
         for account in settings.accounts
         for sink in account.sinks
     ]
@@ -102,8 +123,9 @@ class WxSign:
         self.config_rejected = False
         self.metrics: Metrics | None = None
         self.client = client or WeChatClient(settings.api_base)
+        self.wecom = WeComClient(settings.wecom_api_base)
         self.sessions = Sessions(lambda work: self.broker.link.call(work))  # noqa: PLW0108 - there is no broker yet
-        self._upstream = WeChatUpstream(self.client, self.registry)
+        self._upstream = WeChatUpstream(self.client, self.wecom, self.registry)
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time
@@ -112,13 +134,8 @@ class WxSign:
         self.site_scheme = (settings.public_url or "").partition(":")[0] or None
         self._tickets = _keys_of(settings, CredentialKind.JSAPI_TICKET)
         self._tokens = _keys_of(settings, CredentialKind.ACCESS_TOKEN)
-        # Of each account; the last is what it is for: one without hosts to sign for needs no ticket.
-        self._keys = {
-            account.name: (self._tokens[account.name], self._tickets[account.name])[
-                : 1 + bool(account.allowed_hosts)
-            ]
-            for account in self.registry
-        }
+        self._agent_tickets = _keys_of(settings, CredentialKind.AGENT_TICKET)
+        self._keys = {account.name: _needed(settings, account) for account in self.registry}
         names = {key: name for name, keys in self._keys.items() for key in keys}
         self._observers: tuple[Observer, ...] = (RefreshLog(names), *observers)
         # One for each process, by its id: threads do not survive a fork, and locks may be held in it for ever.
@@ -151,24 +168,31 @@ class WxSign:
 
     # ------------------------------------------------------------------------------- what is asked for
 
-    def jsconfig(self, url: str, account: str | None = None, landing_url: str | None = None) -> JSConfig:
+    def jsconfig(
+        self,
+        url: str,
+        account: str | None = None,
+        landing_url: str | None = None,
+        agent: str | None = None,
+    ) -> JSConfig:
         """What `wx.config` needs on the page at `url`; `account` is a name or AppID, by default chosen by the host.
 
-        `landing_url` is the URL that the page was opened at: it is signed too, with the same nonce and timestamp. Raises
-        `RequestError` where one of them cannot be signed, `CredentialUnavailable` while there is no usable ticket.
+        `landing_url` is the URL that the page was opened at: it is signed too, with the same nonce and timestamp. `agent` is
+        an app of the corporation `account`: what `wx.agentConfig` needs comes with it. Raises `RequestError` where something
+        cannot be signed, `CredentialUnavailable` while there is no usable ticket.
         """
-        page, chosen = _signable(self, url, account)
+        page, chosen = _signable(self, url, f"{account or ''}/{agent}" if agent else account)
         landing = _signable(self, landing_url, chosen.name)[0] if landing_url and landing_url != url else None
+        result = "credential_unavailable"
         try:
-            held = self.broker.get(self._tickets[chosen.name])
-        except CredentialUnavailable:
+            ticket = self.broker.get(self._tickets[chosen.name]).value
+            of_agent = self.broker.get(self._agent_tickets[chosen.name]).value if agent else ""
+            result = "ok"
+        finally:
             if self.metrics is not None:
-                self.metrics.note((chosen.name, "credential_unavailable"))
-            raise
-        if self.metrics is not None:
-            self.metrics.note((chosen.name, "ok"))
-        return sign(
-            held.value,
+                self.metrics.note((chosen.name, result))
+        config = sign(
+            ticket,
             app_id=chosen.app_id,
             page=page,
             landing=landing,
@@ -177,6 +201,7 @@ class WxSign:
             js_api_list=chosen.js_api_list,
             open_tag_list=chosen.open_tag_list,
         )
+        return _with_agent(config, chosen.agent, of_agent) if chosen.agent and of_agent else config
 
     def access_token(self, account: str) -> TokenAnswer:
         """The account's current access_token. Raises `UnknownAccount`, `CredentialUnavailable`."""
@@ -192,22 +217,28 @@ class WxSign:
         held, verified = self.broker.report(key, rejected, client)
         return self._token_answer(key, held, verified=verified)
 
-    def ticket(self, account: str) -> TicketAnswer:
-        """The account's current jsapi_ticket. Raises `UnknownAccount`, `SignsNoPages`, `CredentialUnavailable`."""
+    def ticket(self, account: str, *, of_agent: bool = False) -> TicketAnswer:
+        """The account's current jsapi_ticket, or the ticket that an app of WeCom has for `wx.agentConfig`.
+
+        Raises `UnknownAccount`, `SignsNoPages`, `NoAgent`, `CredentialUnavailable`.
+        """
         chosen = self.registry.get(account)
         if chosen.kind is AccountKind.MINIPROGRAM:
             raise SignsNoPages
-        key = self._tickets[chosen.name]
+        if of_agent and chosen.agent is None:
+            raise NoAgent
+        key = (self._agent_tickets if of_agent else self._tickets)[chosen.name]
         held = self.broker.fresh(key)
         return TicketAnswer(held.value, *told(self.broker, key, held))
 
     def refresh(self, account: str) -> tuple[Result, ...]:
-        """Refresh the account's token and ticket now, past schedule and backoff. Raises `UnknownAccount`."""
-        name = self.registry.get(account).name
-        token = self.broker.refresh_now(self._tokens[name])
+        """Refresh the account's token and tickets now, past schedule and backoff. Raises `UnknownAccount`."""
+        chosen = self.registry.get(account)
+        token = self.broker.refresh_now(self._tokens[chosen.name])
         if token.outcome is Outcome.FAILED:
             return (token,)
-        return token, self.broker.refresh_now(self._tickets[name])
+        tickets = [self._tickets[chosen.name], *([self._agent_tickets[chosen.name]] if chosen.agent else ())]
+        return token, *(self.broker.refresh_now(key) for key in tickets)
 
     # ------------------------------------------------------------------------------- what an operator sees
 
@@ -216,7 +247,8 @@ class WxSign:
 
         For a process that has only just started. Raises `StoreUnavailable`.
         """
-        self.broker.follow((*self._tokens.values(), *self._tickets.values()))
+        known = (key for keys in self._keys.values() for key in keys)
+        self.broker.follow(dict.fromkeys((*self._tokens.values(), *self._tickets.values(), *known)))
         if self.broker.link.lost is not None:
             raise self.broker.link.lost
 
@@ -278,11 +310,11 @@ class WxSign:
             store,
             self._upstream,
             warm=[
-                *(self._keys[account.name][-1] for account in self.registry if self.is_warm(account)),
+                *(key for a in self.registry if self.is_warm(a) for key in asked_for(self._keys[a.name])),
                 *(key for key, _ in mirrored),
             ],
             maxsize=max(NEAR_CACHE_MINIMUM, 2 * len(self.registry)),
-            limit_of=lambda key, call: self.registry.get(key.app_id).daily_limit(call),
+            limit_of=lambda key, call: self.registry.get(key.owner).limit(call),
             reader=not self.settings.refresh,
             threads=self.threads,
             observers=observers,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from wxsign.credentials import chain_of, sort_of
+from wxsign.credentials import asked_for, chain_of, sort_of
 from wxsign.errors import FailureScope, NotRefreshed, Text
 from wxsign.observers.faults import LASTING_SECONDS, Fault, faults_in
 
@@ -186,7 +186,7 @@ def told(broker: CredentialBroker, key: CredentialKey, held: Held) -> tuple[int,
 
 
 class Overview:
-    """What one process sees of all accounts; `keys` has those of each account by its name, the last what it is for."""
+    """What one process sees of all accounts; `keys` has those of each account by its name."""
 
     def __init__(
         self, registry: AccountRegistry, broker: CredentialBroker, keys: Mapping[str, Sequence[CredentialKey]]
@@ -200,7 +200,7 @@ class Overview:
 
     def account_states(self, accounts: Iterable[OfficialAccount] | None = None) -> tuple[AccountState, ...]:
         """Every account with the state of its credentials, as this process sees them, and today's calls; or some of them."""
-        wanted = {key.app_id for key in self._broker.wanted()}
+        wanted = {key.owner for key in self._broker.wanted()}
         shown = tuple(self._registry if accounts is None else accounts)
         spending = self._broker.spending([key for account in shown for key in self._keys[account.name]])
         return tuple(
@@ -209,10 +209,10 @@ class Overview:
                 app_id=account.app_id,
                 kind=str(account.kind),
                 token_endpoint=str(account.token_endpoint),
-                in_use=account.app_id in wanted,
+                in_use=account.owner in wanted,
                 credentials=tuple(self._credential_state(key) for key in self._keys[account.name]),
-                theft=self._broker.thefts.get(account.app_id),
-                spending=spending[account.app_id],
+                theft=self._broker.thefts.get(account.owner),
+                spending=spending[account.owner],
             )
             for account in shown
         )
@@ -232,7 +232,7 @@ class Overview:
         """A failure of WeChat's or of the network's is one fault, however many accounts it touches."""
         error, machine = failed.error, self._broker.machine
         scope = getattr(error, "scope", None)
-        name = self._registry.get(key.app_id).name
+        name = self._registry.get(key.owner).name
         of_machine, of_all = scope in MACHINE_SCOPES, scope in COMMON_SCOPES
         return Fault(
             id="|".join((str(scope or error.code), "" if of_all else name, machine if of_machine else "")),
@@ -339,9 +339,9 @@ class Overview:
         """By the account's name."""
         asked: dict[str, list[CredentialKey]] = {}
         for key in self._broker.in_use():
-            asked.setdefault(key.app_id, []).append(key)
+            asked.setdefault(key.owner, []).append(key)
         return {
-            account.name: self._standing(asked.get(account.app_id) or self._keys[account.name][-1:])
+            account.name: self._standing(asked.get(account.owner) or asked_for(self._keys[account.name]))
             for account in self._registry
         }
 

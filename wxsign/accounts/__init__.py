@@ -5,19 +5,33 @@ from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
 from wxsign.accounts.sinks import FileSink, RedisSink, Sink
+from wxsign.accounts.wecom import (
+    AGENT_API_LIST,
+    CORP_HOURLY_LIMITS,
+    HOURLY_LIMITS,
+    WECOM_API_LIST,
+    Agent,
+    NoAgent,
+)
 
 __all__ = [
+    "AGENT_API_LIST",
+    "CORP_HOURLY_LIMITS",
     "DAILY_LIMITS",
     "DEFAULT_ACCOUNT",
     "DEFAULT_SCOPES",
+    "HOURLY_LIMITS",
     "LOOPBACK",
     "SCOPES",
+    "WECOM_API_LIST",
     "AccountKind",
     "AccountRegistry",
+    "Agent",
     "AnyPort",
     "ApiClient",
     "FileSink",
     "HostRule",
+    "NoAgent",
     "OfficialAccount",
     "RedisSink",
     "SignsNoPages",

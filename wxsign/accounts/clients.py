@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from wxsign.accounts.relayed import covers
@@ -19,7 +20,10 @@ DEFAULT_SCOPES: Final = frozenset({"token:read", "token:refresh", "ticket:read"}
 
 @dataclass(frozen=True, slots=True)
 class ApiClient:
-    """A client of the protected API: only hashes of its keys are kept. `accounts=None` means all of them."""
+    """A client of the protected API: only hashes of its keys are kept.
+
+    `accounts` are names, or patterns with `*`: `corp/crm`, `corp/*`, `shop-*`; None means all of them.
+    """
 
     name: str
     key_sha256: tuple[str, ...] = field(repr=False)
@@ -30,7 +34,9 @@ class ApiClient:
 
     def may_use(self, account_name: str) -> bool:
         """Whether this client may read the account of that name."""
-        return self.accounts is None or account_name in self.accounts
+        if self.accounts is None or account_name in self.accounts:
+            return True
+        return any("*" in pattern and fnmatchcase(account_name, pattern) for pattern in self.accounts)
 
     def may_relay(self, path: str) -> bool:
         """Whether this client may have the business call at that path of WeChat relayed."""

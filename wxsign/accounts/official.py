@@ -1,4 +1,4 @@
-"""An Official Account (公众号/服务号): who it is, and the calls a day that WeChat grants it."""
+"""An account: who it is, what it may sign for, and the calls that WeChat grants it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint
+from wxsign.accounts.wecom import HOURLY_LIMITS
+from wxsign.credentials import CredentialKey, CredentialKind, TokenEndpoint, owner_of
 from wxsign.errors import BadRequest, Text
 from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from wxsign.accounts.hosts import HostRule
     from wxsign.accounts.sinks import Sink
+    from wxsign.accounts.wecom import Agent
     from wxsign.signing import PageUrl
 
 DAILY_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
@@ -53,17 +55,22 @@ class SignsNoPages(BadRequest):
 
 
 class AccountKind(StrEnum):
-    """What an account is. A Mini Program (小程序) has an access_token of the same kind, and no web pages to sign for."""
+    """What an account is. A Mini Program (小程序) has an access_token of the same kind, and no web pages to sign for.
+
+    One of kind WECOM (企业微信) is one app of a corporation.
+    """
 
     OFFICIAL = "official"
     MINIPROGRAM = "miniprogram"
+    WECOM = "wecom"
 
 
 @dataclass(frozen=True, slots=True)
 class OfficialAccount:
     """An Official Account (公众号/服务号) with what it may sign for and which interfaces its pages ask for by default.
 
-    Or a Mini Program: then it has no hosts.
+    Or a Mini Program: then it has no hosts. Or an `agent` of a corporation of WeCom: then `app_id` is the corporation's id,
+    `app_secret` the agent's, and the name is both, as in `corp/crm`.
     """
 
     name: str
@@ -77,10 +84,21 @@ class OfficialAccount:
     quota: Mapping[str, int] = field(default_factory=dict)
     kind: AccountKind = AccountKind.OFFICIAL
     sinks: tuple[Sink, ...] = ()
+    agent: Agent | None = None
 
-    def daily_limit(self, endpoint: str) -> int:
-        """Calls a day that this account has for an endpoint (a key of `DAILY_LIMITS`)."""
-        return self.quota.get(endpoint, DAILY_LIMITS[endpoint])
+    @property
+    def owner(self) -> str:
+        """The AppID, or the corporation's id with the agent's behind it: the owner of this account's credentials."""
+        return owner_of(self.app_id, self._agent_id)
+
+    @property
+    def _agent_id(self) -> str:
+        return str(self.agent.agent_id) if self.agent else ""
+
+    def limit(self, endpoint: str) -> int:
+        """Calls that this account has for an endpoint: a day, or an hour where it is one of `HOURLY_LIMITS`."""
+        known = HOURLY_LIMITS.get(endpoint)
+        return self.quota.get(endpoint, DAILY_LIMITS[endpoint] if known is None else known)
 
     def may_sign(self, page: PageUrl) -> bool:
         """Whether one of the allowed hosts is the page's."""
@@ -88,4 +106,4 @@ class OfficialAccount:
 
     def credential_key(self, kind: CredentialKind, api_base: str) -> CredentialKey:
         """Return the name under which this account's token or ticket is kept."""
-        return CredentialKey(api_base, self.app_id, kind, self.token_endpoint)
+        return CredentialKey(api_base, self.app_id, kind, self.token_endpoint, self._agent_id)

@@ -25,8 +25,8 @@ class AccountRegistry:
 
     def __init__(self, accounts: Iterable[OfficialAccount]) -> None:
         self._accounts = tuple(accounts)
-        by_app_id = {account.app_id: account for account in self._accounts}
-        self._by_name = by_app_id | {account.name: account for account in self._accounts}
+        by_owner = {account.owner: account for account in self._accounts}
+        self._by_name = _agents(self._accounts) | by_owner | {a.name: a for a in self._accounts}
         self._by_host, self._by_pattern = _index(self._accounts)
         self._pages = tuple(account for account in self._accounts if account.kind is AccountKind.OFFICIAL)
         self._decided: dict[tuple[str, str, int, str | None], OfficialAccount] = {}
@@ -38,7 +38,10 @@ class AccountRegistry:
         return len(self._accounts)
 
     def get(self, name_or_app_id: str) -> OfficialAccount:
-        """Return an account by its name or AppID. Raises UnknownAccount."""
+        """Return an account by its name or AppID. Raises UnknownAccount.
+
+        An app of WeCom is `corp/crm`, by the names or the numbers of both; or `corp` alone where it is the only one there.
+        """
         try:
             return self._by_name[name_or_app_id]
         except KeyError:
@@ -46,6 +49,8 @@ class AccountRegistry:
 
     def for_page(self, page: PageUrl, wanted: str | None = None) -> OfficialAccount:
         """Return the account that signs a page: the wanted one, else the only one that lists the host, else `default`.
+
+        Apps of WeCom come into question by themselves only where no Official Account does.
 
         Raises:
             SignsNoPages: the wanted account is a Mini Program, or there is no other.
@@ -72,7 +77,9 @@ class AccountRegistry:
         raise _not_allowed(page, (account,))
 
     def _by_page(self, page: PageUrl) -> OfficialAccount:
-        choice = self._claiming(page) or self._pages or self._accounts
+        claiming = self._claiming(page)
+        official = tuple(account for account in claiming if account.kind is AccountKind.OFFICIAL)
+        choice = official or claiming or self._pages or self._accounts
         for account in choice:
             if len(choice) == 1 or account.name == DEFAULT_ACCOUNT:
                 return account
@@ -82,6 +89,18 @@ class AccountRegistry:
         """The accounts that list the page's host."""
         candidates = [*self._by_host.get(page.host, ()), *self._by_pattern]
         return tuple({account.name: account for account in candidates if account.may_sign(page)}.values())
+
+
+def _agents(accounts: Iterable[OfficialAccount]) -> dict[str, OfficialAccount]:
+    """The apps of WeCom by the names that are not theirs alone; and by their corporation's, where there is no other."""
+    found: dict[str, list[OfficialAccount]] = {}
+    for account in accounts:
+        if account.agent is not None:
+            corp, _, name = account.name.partition("/")
+            number = account.agent.agent_id
+            for known in (corp, account.app_id, f"{corp}/{number}", f"{account.app_id}/{name}"):
+                found.setdefault(known, []).append(account)
+    return {name: those[0] for name, those in found.items() if len(those) == 1}
 
 
 def _not_allowed(page: PageUrl, accounts: Iterable[OfficialAccount]) -> RequestError:

@@ -71,7 +71,7 @@ class Fetches:
             outcome = self._refresher.patiently(work, lambda: self._near.usable(seat.key) is not None).outcome
         except Exception:
             logger.exception(
-                "wxsign.fetch_failed", extra={"fields": {"appid": seat.key.app_id, "kind": seat.key.kind}}
+                "wxsign.fetch_failed", extra={"fields": {"appid": seat.key.owner, "kind": seat.key.kind}}
             )
             # A fault of our own must not become a hot loop of calls.
             now = self._boot()

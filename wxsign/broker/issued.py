@@ -46,7 +46,7 @@ class Issued:
             return
 
         def write(store: CredentialStore) -> None:
-            text = f"{key.app_id}@{store.now() + left_seconds}"
+            text = f"{key.owner}@{store.now() + left_seconds}"
             store.note(_name(mark), text, left_seconds + REMEMBERED_SECONDS)
 
         self._link.call(write)
@@ -58,7 +58,7 @@ class Issued:
         for seat in self._near.seats():
             held = seat.usable(self._boot()) if seat.key.kind is CredentialKind.ACCESS_TOKEN else None
             if held and hmac.compare_digest(held.value.encode(), value.encode()):
-                owner = Owner(seat.key.app_id, alive=True)
+                owner = Owner(seat.key.owner, alive=True)
         return owner or self._link.call(lambda store: _noted(store, value))
 
 

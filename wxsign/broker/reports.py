@@ -190,9 +190,9 @@ class Reports:
 
     def forced_in_vain(self, store: CredentialStore, key: CredentialKey) -> None:
         """WeChat gives the dead value even when forced: no force for an hour. Raises `StoreUnavailable`."""
-        logger.warning("wxsign.forced_in_vain", extra={"fields": {"appid": key.app_id}})
+        logger.warning("wxsign.forced_in_vain", extra={"fields": {"appid": key.owner}})
         store.note(_rest(key), "", FORCE_REST_SECONDS)
-        store.record_event(f"forced_in_vain {key.app_id}")
+        store.record_event(f"forced_in_vain {key.owner}")
 
     def conclude(self, key: CredentialKey, report: Report, result: Result) -> None:
         """Remember what the reporters are told who still hold the reported value after `result`."""

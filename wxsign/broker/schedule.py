@@ -179,7 +179,7 @@ def doors_of(key: CredentialKey, machine: str, secret_fingerprint: str) -> Doors
     fleet = f"door|{key.name}"
     return Doors(
         fleet=fleet,
-        machine=f"door|machine|{machine}|{key.api_base}|{key.app_id}",
+        machine=f"door|machine|{machine}|{key.api_base}|{key.owner}",
         # What is fetched with a token proves nothing of the secret.
         secret=f"door|secret|{secret_fingerprint}" if sort_of(key).needs is None else fleet,
     )

@@ -90,7 +90,7 @@ def suspect(
     """
     if before is None or not inside_its_life(key, before, now) or notes.keys() & set(excuses(key)):
         return
-    theft = Theft(key.app_id, str(key.kind), before.started_at, now)
+    theft = Theft(key.owner, str(key.kind), before.started_at, now)
     text = json.dumps({"event": "token_taken", **asdict(theft)})
     fields = {"appid": theft.app_id, "message": theft.message.en, "hint": theft.hint.en}
     logger.warning("wxsign.token_taken", extra={"fields": fields})
@@ -99,14 +99,14 @@ def suspect(
 
 def thefts_of(keys: Iterable[CredentialKey], notes: Mapping[str, str]) -> Mapping[str, Theft]:
     """The thefts among `notes`, by AppID, of the accounts that `keys` belong to. What cannot be read tells of none."""
-    names = {theft_note(key): key.app_id for key in keys}
+    names = {theft_note(key): key.owner for key in keys}
     found = {app_id: _decode(notes[name]) for name, app_id in names.items() if name in notes}
     return {app_id: theft for app_id, theft in found.items() if theft is not None}
 
 
 def theft_note(key: CredentialKey) -> str:
     """The name of the note that remembers a theft of the account of `key`."""
-    return f"theft|{key.api_base}|{key.app_id}"
+    return f"theft|{key.api_base}|{key.owner}"
 
 
 def _decode(text: str) -> Theft | None:

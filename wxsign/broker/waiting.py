@@ -77,4 +77,4 @@ class WaitingRoom:
 
 
 def _account(seat: Seat) -> str:
-    return f"{seat.key.api_base}|{seat.key.app_id}"
+    return f"{seat.key.api_base}|{seat.key.owner}"

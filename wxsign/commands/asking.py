@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("url")
 @click.option("--account", help="Name or AppID; default: the one that lists the host. 账号。")
+@click.option("--agent", help="App of a corporation of WeCom. 企业微信应用。")
 @click.pass_obj
-def jsconfig(config: str | None, url: str, account: str | None) -> None:
+def jsconfig(config: str | None, url: str, account: str | None, agent: str | None) -> None:
     """Print what wx.config needs on the page at URL, as JSON. 打印 wx.config 所需的 JSON。"""
-    answer = service_of(config).jsconfig(url, account).as_dict(language())
+    answer = service_of(config).jsconfig(url, account, agent=agent).as_dict(language())
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 

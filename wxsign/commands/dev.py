@@ -81,10 +81,16 @@ class DevService(WxSign):
         super().__init__(settings, observers=(self._note,))
         self._known: dict[CredentialKey, str] = {}
 
-    def jsconfig(self, url: str, account: str | None = None, landing_url: str | None = None) -> JSConfig:
+    def jsconfig(
+        self,
+        url: str,
+        account: str | None = None,
+        landing_url: str | None = None,
+        agent: str | None = None,
+    ) -> JSConfig:
         """As the real service; a host that is not allowed is told how to allow it."""
         try:
-            config = super().jsconfig(url, account, landing_url)
+            config = super().jsconfig(url, account, landing_url, agent)
         except HostNotAllowed as error:
             host = error.host or "HOST"
             error.hint = Text(

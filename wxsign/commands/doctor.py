@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wxsign.accounts import OfficialAccount
     from wxsign.errors import WxSignError
     from wxsign.settings import Settings
+    from wxsign.wechat import Caller
 
 # WeChat says of no window, but its servers' certificates and our own schedule need a clock that is about right.
 CLOCK_SECONDS: Final = 60
@@ -100,9 +101,11 @@ def _lines(config: str | None, wanted: str | None) -> Iterator[Line]:
     yield _store(settings)
     service = WxSign(settings)
     chosen = [service.registry.get(wanted)] if wanted else list(service.registry)
-    reached = yield from _network(service)
-    for account in chosen:
-        yield from _account(service, account) if reached else _unreached(account)
+    for of_wecom, client in ((False, service.client), (True, service.wecom)):
+        accounts = [account for account in chosen if (account.agent is not None) is of_wecom]
+        reached = bool(accounts) and (yield from _network(client))
+        for account in accounts:
+            yield from _account(service, account) if reached else _unreached(account)
 
 
 def _store(settings: Settings) -> Line:
@@ -113,11 +116,11 @@ def _store(settings: Settings) -> Line:
     return Line("store", "ok", Text("It can be read and written.", "可以读写。"))
 
 
-def _network(service: WxSign) -> Generator[Line, None, bool]:
+def _network(client: Caller) -> Generator[Line, None, bool]:
     """The way to WeChat, then its clock; whether it was reached."""
-    host = service.client.hosts[0].partition("://")[2]
+    host = client.hosts[0].partition("://")[2]
     try:
-        theirs = service.client.clock()
+        theirs = client.clock()
     except WeChatUnreachable as error:
         yield _failed(error.reason if error.reason in {"dns", "tls"} else "network", error)
         yield Line("clock", "skipped", _SKIPPED)
@@ -145,7 +148,11 @@ def _unreached(account: OfficialAccount) -> Iterator[Line]:
 
 def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
     try:
-        token = service.client.stable_token(account.app_id, account.app_secret)
+        token = (
+            service.wecom.token(account.app_id, account.app_secret)
+            if account.agent
+            else service.client.stable_token(account.app_id, account.app_secret)
+        )
     except WeChatError as error:
         line = _failed(_LINES.get(error.scope, "account"), error, account.name)
         if line.check == "whitelist":
@@ -156,7 +163,7 @@ def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
     yield Line("secret", "ok", Text("WeChat takes it.", "微信接受 AppSecret。"), account=account.name)
     if account.allowed_hosts:
         yield _ticket(service, account, token.value)
-    elif account.kind is AccountKind.OFFICIAL:
+    elif account.kind is not AccountKind.MINIPROGRAM:
         yield Line(
             "hosts",
             "warning",
@@ -168,7 +175,11 @@ def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
 
 def _ticket(service: WxSign, account: OfficialAccount, token: str) -> Line:
     try:
-        service.client.ticket(token)
+        if account.agent:
+            service.wecom.corp_ticket(token)
+            service.wecom.agent_ticket(token)
+        else:
+            service.client.ticket(token)
     except WeChatError as error:
         return _failed("ticket", error, account.name)
     return Line("ticket", "ok", Text("WeChat gives it.", "微信签发了 jsapi_ticket。"), account=account.name)

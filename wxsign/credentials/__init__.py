@@ -7,6 +7,7 @@ into the credential that stands now; its `need` says what to do with it at a giv
 from wxsign.credentials.sorts import (
     CANARY_SECONDS,
     Sort,
+    asked_for,
     canary_of,
     chain_of,
     needed_by,
@@ -24,6 +25,7 @@ from wxsign.credentials.values import (
     TokenEndpoint,
     adopted,
     digest,
+    owner_of,
     tombstone,
 )
 
@@ -39,10 +41,12 @@ __all__ = [
     "Sort",
     "TokenEndpoint",
     "adopted",
+    "asked_for",
     "canary_of",
     "chain_of",
     "digest",
     "needed_by",
+    "owner_of",
     "poll_seconds",
     "sort_of",
     "tombstone",

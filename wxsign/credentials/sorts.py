@@ -11,7 +11,7 @@ that first gave it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from wxsign.credentials.values import (
@@ -25,7 +25,7 @@ from wxsign.credentials.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 FULL_LIFE_SECONDS: Final = 7200
 STABLE_WINDOW_SECONDS: Final = 300
@@ -34,6 +34,9 @@ TICKET_POLL_SECONDS: Final = 60
 CANARY_SECONDS: Final = 3600
 CANARY_KEPT_SECONDS: Final = 86_400
 TICKET_HUNT_SECONDS: Final = 5
+# WeCom grants 100 looks an hour at an app's ticket, and 400 to all apps of a corporation together.
+WECOM_POLL_SECONDS: Final = 300
+WECOM_HUNT_SECONDS: Final = 30
 NARROW_SECONDS: Final = 600
 
 
@@ -82,7 +85,7 @@ class Sort:
 
 def sort_of(key: CredentialKey) -> Sort:
     """The row of a key."""
-    return _BY_ENDPOINT[key.endpoint] if key.kind is CredentialKind.ACCESS_TOKEN else _BY_KIND[key.kind]
+    return _ROWS[key.kind, key.endpoint]
 
 
 @lru_cache(maxsize=65_536)
@@ -104,6 +107,11 @@ def chain_of(key: CredentialKey) -> tuple[CredentialKey, ...]:
     """`key`, what it is fetched with, and so on to the one that the account's secret fetches."""
     needed = needed_by(key)
     return (key,) if needed is None else (key, *chain_of(needed))
+
+
+def asked_for(keys: Sequence[CredentialKey]) -> Sequence[CredentialKey]:
+    """Of an account's credentials those that it is for: its tickets; its token, where it has none."""
+    return [key for key in keys if sort_of(key).needs is not None] or keys
 
 
 # ------------------------------------------------------------------------------------------- tokens
@@ -175,16 +183,18 @@ def _same_ticket(before: Credential, seen: Sighting, version: int) -> Credential
     return Credential(seen.value, version, life, seen.started_at, earliest, latest, alive_until)
 
 
-def _ticket_due_at(ticket: Credential) -> float:
+def _ticket_due_at(
+    ticket: Credential, poll: float = TICKET_POLL_SECONDS, hunt: float = TICKET_HUNT_SECONDS
+) -> float:
     narrow = ticket.latest_expiry - ticket.earliest_expiry <= _scaled(NARROW_SECONDS, ticket)
     hunt_from = ticket.earliest_expiry if narrow else ticket.latest_expiry
-    hunt = max(hunt_from, ticket.started_at + _scaled(TICKET_HUNT_SECONDS, ticket))
-    return min(hunt, ticket.started_at + poll_seconds(ticket))
+    hunted_at = max(hunt_from, ticket.started_at + _scaled(hunt, ticket))
+    return min(hunted_at, ticket.started_at + poll_seconds(ticket, poll))
 
 
-def poll_seconds(ticket: Credential) -> float:
+def poll_seconds(ticket: Credential, poll: float = TICKET_POLL_SECONDS) -> float:
     """The ordinary interval between two looks at a ticket, in seconds."""
-    return _scaled(TICKET_POLL_SECONDS, ticket)
+    return _scaled(poll, ticket)
 
 
 def _scaled(seconds: float, ticket: Credential) -> float:
@@ -192,11 +202,11 @@ def _scaled(seconds: float, ticket: Credential) -> float:
     return max(1.0, seconds * min(1.0, ticket.life_seconds / FULL_LIFE_SECONDS))
 
 
-def _ticket_told_expiry(ticket: Credential, now: float) -> float:
+def _ticket_told_expiry(ticket: Credential, now: float, poll: float = TICKET_POLL_SECONDS) -> float:
     """The earliest expiry; once that has passed, one poll interval from now, but never what cannot be any more."""
     if ticket.earliest_expiry > now:
         return ticket.earliest_expiry
-    return min(now + poll_seconds(ticket), ticket.usable_until)
+    return min(now + poll_seconds(ticket, poll), ticket.usable_until)
 
 
 # ------------------------------------------------------------------------------------------- the rows
@@ -239,5 +249,24 @@ _JSAPI_TICKET: Final = Sort(
     told_expiry=_ticket_told_expiry,
 )
 
-_BY_ENDPOINT: Final = {TokenEndpoint.STABLE: _STABLE_TOKEN, TokenEndpoint.CLASSIC: _CLASSIC_TOKEN}
-_BY_KIND: Final = {CredentialKind.JSAPI_TICKET: _JSAPI_TICKET, CredentialKind.CANARY: _CANARY}
+# Inside its life WeCom gives an app's token again, like a stable one; nothing forces another (path/91039).
+_WECOM_TOKEN: Final = replace(_STABLE_TOKEN, call="gettoken", forced_by=None)
+# The corporation's ticket and the app's (path/96909): each is fetched with the token of the app's own secret.
+_CORP_TICKET: Final = replace(
+    _JSAPI_TICKET,
+    call="get_jsapi_ticket",
+    ordinary_due_at=partial(_ticket_due_at, poll=WECOM_POLL_SECONDS, hunt=WECOM_HUNT_SECONDS),
+    told_expiry=partial(_ticket_told_expiry, poll=WECOM_POLL_SECONDS),
+)
+_AGENT_TICKET: Final = replace(_CORP_TICKET, kind=CredentialKind.AGENT_TICKET, call="agent_ticket")
+
+_ROWS: Final = {
+    (CredentialKind.ACCESS_TOKEN, TokenEndpoint.STABLE): _STABLE_TOKEN,
+    (CredentialKind.JSAPI_TICKET, TokenEndpoint.STABLE): _JSAPI_TICKET,
+    (CredentialKind.CANARY, TokenEndpoint.STABLE): _CANARY,
+    (CredentialKind.ACCESS_TOKEN, TokenEndpoint.CLASSIC): _CLASSIC_TOKEN,
+    (CredentialKind.JSAPI_TICKET, TokenEndpoint.CLASSIC): _JSAPI_TICKET,
+    (CredentialKind.ACCESS_TOKEN, TokenEndpoint.WECOM): _WECOM_TOKEN,
+    (CredentialKind.JSAPI_TICKET, TokenEndpoint.WECOM): _CORP_TICKET,
+    (CredentialKind.AGENT_TICKET, TokenEndpoint.WECOM): _AGENT_TICKET,
+}

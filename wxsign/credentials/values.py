@@ -17,14 +17,16 @@ class CredentialKind(StrEnum):
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 -- the name of a kind, not a token
     JSAPI_TICKET = "jsapi"
+    AGENT_TICKET = "agent_config"
     CANARY = "canary"
 
 
 class TokenEndpoint(StrEnum):
-    """Where an account's access_token comes from: `/cgi-bin/stable_token` or the classic `/cgi-bin/token`."""
+    """Where an account's access_token comes from: `/cgi-bin/stable_token`, the classic `/cgi-bin/token`, or WeCom's `gettoken`."""
 
     STABLE = "stable"
     CLASSIC = "classic"
+    WECOM = "wecom"
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +43,16 @@ class CredentialKey:
     def name(self) -> str:
         """The key in a store: readable, and free of secrets and values."""
         return f"{self.api_base}|{self.app_id}|{self.agent}|{self.kind}|{self.endpoint}"
+
+    @cached_property
+    def owner(self) -> str:
+        """Whose it is: the AppID; with the AgentId behind it where an app of a WeCom corporation has it for itself."""
+        return owner_of(self.app_id, self.agent)
+
+
+def owner_of(app_id: str, agent: str) -> str:
+    """The one name of an account that has an AppID, or a corporation's id and an AgentId."""
+    return f"{app_id}/{agent}" if agent else app_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def known_of(service: WxSign, page: Page) -> Known:
     parsed = _parsed(page)
     signing = {account.app_id for account in service.registry if parsed and account.may_sign(parsed)}
     asked = [account for account in service.registry if account.app_id in {*signing, page.app_id}]
-    in_use = {key.app_id for key in service.broker.in_use()}
+    in_use = {key.owner for key in service.broker.in_use()}
     others = [account for account in service.registry if account.app_id in in_use and account not in asked]
     tried = [*asked, *others][:MOST_ACCOUNTS]
     return Known(
@@ -47,7 +47,7 @@ def _tickets(service: WxSign, account: OfficialAccount, *, own: bool) -> list[Ti
     for kind, name in _KINDS.items():
         if kind is not CredentialKind.JSAPI_TICKET and not own:
             continue
-        key = account.credential_key(kind, service.settings.api_base)
+        key = service.settings.key_of(account, kind)
         for value, present in zip(service.broker.early.values(key), (True, False), strict=True):
             if value:
                 found.append(Ticket(value, account.app_id, name, present))

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from wxsign.http.calls import MAX_BODY_BYTES, call_of
 from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Bucket, answer_diagnose, answer_report
-from wxsign.http.jsconfig import JSCONFIG_PATH, answer_jsconfig
+from wxsign.http.jsconfig import AGENTCONFIG_PATH, JSCONFIG_PATH, answer_jsconfig
 from wxsign.http.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
 from wxsign.http.relay import RELAY_BODY_BYTES, RELAY_METHODS, RELAY_PATH, Relay, unreadable_body
 
@@ -33,14 +33,10 @@ _POSTED: Final = ("POST", "OPTIONS")
 
 
 def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
-    """Return `/jsconfig` and `/api/v1/…` for an existing Flask application. The rest of that application is left alone."""
+    """Return `/jsconfig`, `/agentconfig` and `/api/v1/…` for an existing Flask application. The rest of that application is left alone."""
     routes = Blueprint(name, __name__)
-    _add(
-        routes,
-        JSCONFIG_PATH,
-        "jsconfig",
-        lambda: response_of(answer_jsconfig(service, call_of(request.environ, _body))),
-    )
+    for path in (JSCONFIG_PATH, AGENTCONFIG_PATH):
+        _add(routes, path, path[1:], partial(_config, service, of_agent=path == AGENTCONFIG_PATH))
     bucket = Bucket()
     for path, answer in ((DIAGNOSE_PATH, answer_diagnose), (REPORT_PATH, answer_report)):
         view = partial(_asked, service, bucket, answer)
@@ -52,6 +48,10 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
         endpoint = operation.answer.__name__.strip("_")
         _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation, read))
     return routes
+
+
+def _config(service: WxSign, *, of_agent: bool) -> Response:
+    return response_of(answer_jsconfig(service, call_of(request.environ, _body), of_agent=of_agent))
 
 
 def _asked(service: WxSign, bucket: Bucket, answer: Callable[[WxSign, Bucket, Call], Answer]) -> Response:

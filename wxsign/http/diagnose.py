@@ -194,7 +194,7 @@ def _reported(
     )
     parsed = parse_page_url(page.url)
     account = service.registry.for_page(parsed, _text(fields, "account", 128) or None)
-    key = account.credential_key(CredentialKind.JSAPI_TICKET, service.settings.api_base)
+    key = service.settings.key_of(account, CredentialKind.JSAPI_TICKET)
     values = service.broker.early.values(key)
     # Anybody can ask for a signature of ours, and nobody can make one: older ones, and others', count for nothing.
     if not page.timestamp.isdecimal() or abs(time.time() - int(page.timestamp)) > _MAX_AGE_SECONDS:

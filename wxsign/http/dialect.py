@@ -91,6 +91,9 @@ def dialect_routes(service: WxSign) -> Blueprint:
     add("/token", "GET", _token)
     add("/stable_token", "POST", _stable_token)
     add("/ticket/getticket", "GET", _ticket)
+    add("/gettoken", "GET", _corp_token)
+    add("/get_jsapi_ticket", "GET", _corp_ticket)
+    add("/ticket/get", "GET", _agent_ticket)
     return routes
 
 
@@ -150,23 +153,39 @@ def _stable_token(asked: _Asked) -> Mapping[str, object]:
     return _given(asked, client, account, stable=True)
 
 
+def _corp_token(asked: _Asked) -> Mapping[str, object]:
+    """WeCom's: `corpsecret` is `<agent>.<key>`, for the corporation's id does not name the app."""
+    corp_id, given = asked.text("corpid"), asked.text("corpsecret")
+    for name, value, errcode in (("corpid", corp_id, 41002), ("corpsecret", given, 41004)):
+        if not value:
+            raise _Refused(errcode, f"{name} missing")
+    agent, _, key = given.partition(".")
+    client, account = _known(asked, f"{corp_id}/{agent}", corp_id, key)
+    return {"errcode": 0, "errmsg": "ok", **_given(asked, client, account, stable=False)}
+
+
 def _admitted(asked: _Asked) -> tuple[ApiClient, OfficialAccount]:
-    """The client and the account; an unknown appid, a wrong key, a missing scope and a wrong address are answered alike."""
+    """The client and the account of an Official Account's call, or a Mini Program's."""
     if asked.text("grant_type") != "client_credential":
         raise _Refused(40002, "invalid grant_type")
     for name, errcode in (("appid", 41002), ("secret", 41004)):
         if not asked.text(name):
             raise _Refused(errcode, f"{name} missing")
+    return _known(asked, asked.text("appid"), asked.text("appid"), asked.text("secret"))
+
+
+def _known(asked: _Asked, wanted: str, app_id: str, key: str) -> tuple[ApiClient, OfficialAccount]:
+    """The client and the account; an unknown appid, a wrong key, a missing scope and a wrong address are answered alike."""
     client, reason = None, ""
     try:
-        client = asked.gate.client(f"Bearer {asked.text('secret')}")
-        account = asked.service.registry.get(asked.text("appid"))
+        client = asked.gate.client(f"Bearer {key}")
+        account = asked.service.registry.get(wanted)
     except Unauthorized:
         reason = "unknown key"
     except UnknownAccount:
         reason = "account"
     else:
-        reason = _reason(asked, client, account)
+        reason = _reason(asked, client, account, app_id)
         if not reason:
             return client, account
     fields = {
@@ -179,14 +198,14 @@ def _admitted(asked: _Asked) -> tuple[ApiClient, OfficialAccount]:
     raise _Refused(*_REFUSED)
 
 
-def _reason(asked: _Asked, client: ApiClient, account: OfficialAccount) -> str:
+def _reason(asked: _Asked, client: ApiClient, account: OfficialAccount, app_id: str) -> str:
     """Why the client may not have it; empty where it may."""
     if not client.may_call_from(asked.call.remote_addr):
         return "address"
     if "token:read" not in client.scopes:
         return "scope"
     # An account's name is no appid.
-    return "" if client.may_use(account.name) and account.app_id == asked.text("appid") else "account"
+    return "" if client.may_use(account.name) and account.app_id == app_id else "account"
 
 
 def _given(
@@ -195,7 +214,7 @@ def _given(
     service = asked.service
     answer = service.access_token(account.name)
     told = asked.preset.told(answer.expires_in_seconds, stable=stable)
-    key = account.credential_key(CredentialKind.ACCESS_TOKEN, service.settings.api_base)
+    key = service.settings.key_of(account, CredentialKind.ACCESS_TOKEN)
     caller = f"{client.name}@{asked.call.remote_addr}"
     asking = Asking(caller, answer.expires_in_seconds, asked.preset.asks_a_loop)
     if service.broker.guesses.given(key, answer.value, asking):
@@ -208,15 +227,35 @@ def _given(
 
 
 def _ticket(asked: _Asked) -> Mapping[str, object]:
+    account = _holder(asked, wecom=False, of_type="jsapi")
+    if account.kind is AccountKind.MINIPROGRAM:
+        raise _Refused(48001, "api unauthorized: a Mini Program has no jsapi_ticket 小程序没有 jsapi_ticket")
+    return _ticket_of(asked, account)
+
+
+def _corp_ticket(asked: _Asked) -> Mapping[str, object]:
+    return _ticket_of(asked, _holder(asked, wecom=True))
+
+
+def _agent_ticket(asked: _Asked) -> Mapping[str, object]:
+    return _ticket_of(asked, _holder(asked, wecom=True, of_type="agent_config"), of_agent=True)
+
+
+def _holder(asked: _Asked, *, wecom: bool, of_type: str = "") -> OfficialAccount:
+    """The account, of this platform, whose token the call carries; `of_type` is the only type given here."""
     token = asked.text("access_token")
     if not token:
         raise _Refused(41001, "access_token missing")
-    if asked.text("type") != "jsapi":
-        raise _Refused(40097, "invalid args: only type=jsapi is given here 仅支持 type=jsapi")
+    if of_type and asked.text("type") != of_type:
+        raise _Refused(40097, f"invalid args: only type={of_type} is given here 仅支持 type={of_type}")
     account = _account_of(asked.service, token)
-    if account.kind is AccountKind.MINIPROGRAM:
-        raise _Refused(48001, "api unauthorized: a Mini Program has no jsapi_ticket 小程序没有 jsapi_ticket")
-    answer = asked.service.ticket(account.name)
+    if (account.kind is AccountKind.WECOM) is not wecom:
+        raise _Refused(*_NO_TOKEN)
+    return account
+
+
+def _ticket_of(asked: _Asked, account: OfficialAccount, *, of_agent: bool = False) -> Mapping[str, object]:
+    answer = asked.service.ticket(account.name, of_agent=of_agent)
     _note(asked, "", account.name, "ticket")
     told = asked.preset.told(answer.expires_in_seconds, ticket=True)
     return {"errcode": 0, "errmsg": "ok", "ticket": answer.value, "expires_in": told}

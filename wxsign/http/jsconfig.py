@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from wxsign.accounts import NoAgent
+from wxsign.credentials import owner_of
 from wxsign.errors import BadRequest, CredentialUnavailable, InvalidUrl, Text
 from wxsign.http.answers import (
     ANY_ORIGIN,
@@ -38,9 +40,11 @@ if TYPE_CHECKING:
     from wxsign.signing import JSConfig, PageUrl, SigningWarning
 
 JSCONFIG_PATH: Final = "/jsconfig"
+AGENTCONFIG_PATH: Final = "/agentconfig"
+_PATHS: Final = frozenset({JSCONFIG_PATH, AGENTCONFIG_PATH})
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 
-_NAMES: Final = ("url", "account", "landing_url")
+_NAMES: Final = ("url", "account", "landing_url", "agent")
 # Those of nearly every page's URL. None of these characters can become part of another escape, so the order is free.
 _COMMON_ESCAPES: Final = (("%3A", ":"), ("%2F", "/"), ("%3F", "?"), ("%3D", "="), ("%26", "&"))
 _PREFLIGHT: Final = (
@@ -59,13 +63,17 @@ class _Wanted(NamedTuple):
     url: str
     account: str | None
     landing_url: str | None
+    agent: str | None
     warnings: tuple[SigningWarning, ...]
 
 
-def answer_jsconfig(service: WxSign, call: Call) -> Answer:
-    """Return the answer to a request for a signature. Raises nothing: every failure is an answer."""
+def answer_jsconfig(service: WxSign, call: Call, *, of_agent: bool = False) -> Answer:
+    """Return the answer to a request for a signature; `of_agent`: what `wx.agentConfig` needs, alone.
+
+    Raises nothing: every failure is an answer.
+    """
     try:
-        return _preflight(service, call) if call.method == "OPTIONS" else _signed(service, call)
+        return _preflight(service, call) if call.method == "OPTIONS" else _signed(service, call, of_agent)
     except Exception as error:  # noqa: BLE001 - whatever happens, the page gets an answer that it can read
         refusal = unexpected(error, call.request_id)
         if service.metrics is not None and not isinstance(refusal, CredentialUnavailable):
@@ -75,13 +83,23 @@ def answer_jsconfig(service: WxSign, call: Call) -> Answer:
         )
 
 
-def _signed(service: WxSign, call: Call) -> Answer:
+def _signed(service: WxSign, call: Call, of_agent: bool) -> Answer:  # noqa: FBT001 - as it came
     if call.method not in METHODS:
         raise MethodNotAllowedError(METHODS)
     wanted = _wanted(call)
-    config = service.jsconfig(wanted.url, wanted.account, wanted.landing_url)
-    account = service.registry.get(config.app_id)
-    text = _text(config, wanted.warnings, call)
+    config = service.jsconfig(wanted.url, wanted.account, wanted.landing_url, wanted.agent)
+    if of_agent:
+        if config.agent is None:
+            raise NoAgent
+        text = json_text(config.agent.as_dict())
+    else:
+        text = _text(config, wanted.warnings, call)
+    # A corporation's id alone may name several accounts.
+    account = service.registry.get(
+        owner_of(config.app_id, str(config.agent.agent_id))
+        if config.agent
+        else wanted.account or config.app_id
+    )
     if call.origin and (_is_of(config.url, call.origin) or _may_read(account, call.origin)):
         return encoded_answer(200, text, call.request_id, *_readable_from(call.origin))
     return encoded_answer(200, text, call.request_id, VARY_ORIGIN)
@@ -96,7 +114,7 @@ def _is_of(url: str, origin: str) -> bool:
 def _text(config: JSConfig, warnings: tuple[SigningWarning, ...], call: Call) -> str:
     if warnings:
         config = config._replace(warnings=tuple(dict.fromkeys((*config.warnings, *warnings))))
-    if config.warnings or config.landing is not None:
+    if config.warnings or config.landing is not None or config.agent is not None:
         return json_text(config.as_dict(call.language))
     # What `json_text(config.as_dict())` gives; only the URL is anybody's, and may need an escape.
     return (
@@ -170,6 +188,7 @@ def _wanted(call: Call) -> _Wanted:
         given.get("url", ""),
         given.get("account") or None,
         given.get("landing_url") or None,
+        given.get("agent") or None,
         tuple(dict.fromkeys((*query_warnings(form), *ignored_parameters([name for name, _ in pairs])))),
     )
 
@@ -209,7 +228,7 @@ def _json_fields(pairs: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
 
 
 class JsConfigLayer:
-    """Answers `/jsconfig` before the application behind it is asked; every other path is the application's."""
+    """Answers `/jsconfig` and `/agentconfig` before the application behind it is asked; every other path is the application's."""
 
     def __init__(self, application: WSGIApplication, service: WxSign) -> None:
         self._application = application
@@ -217,8 +236,9 @@ class JsConfigLayer:
         self._extra = hsts_of(service.settings)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != JSCONFIG_PATH:
+        path = environ.get("PATH_INFO")
+        if path not in _PATHS:
             return self._application(environ, start_response)
-        answer = answer_jsconfig(self._service, call_of(environ))
+        answer = answer_jsconfig(self._service, call_of(environ), of_agent=path != JSCONFIG_PATH)
         start_response(answer.status_line, [*answer.headers, *self._extra])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (answer.body,)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wxsign.errors import WxSignError
     from wxsign.http.calls import Call
     from wxsign.service import WxSign
-    from wxsign.states import AccountState, CredentialState, TokenAnswer
+    from wxsign.states import AccountState, CredentialState, TicketAnswer, TokenAnswer
 
 logger = logging.getLogger("wxsign.api")
 
@@ -254,7 +254,14 @@ def _token(answer: TokenAnswer) -> dict[str, object]:
 
 
 def _ticket(asked: Asked) -> Mapping[str, object]:
-    answer = asked.service.ticket(asked.account)
+    return _ticket_of(asked.service.ticket(asked.account))
+
+
+def _agent_ticket(asked: Asked) -> Mapping[str, object]:
+    return _ticket_of(asked.service.ticket(asked.account, of_agent=True))
+
+
+def _ticket_of(answer: TicketAnswer) -> Mapping[str, object]:
     return {"ticket": answer.value, "expires_in": answer.expires_in_seconds, "expires_at": answer.expires_at}
 
 
@@ -281,8 +288,11 @@ _READ: Final = ("GET", "HEAD")
 
 OPERATIONS: Final = (
     Operation("/accounts", _READ, None, _accounts),
-    Operation("/accounts/<account>/access_token", _READ, "token:read", _access_token, tagged=True),
-    Operation("/accounts/<account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
-    Operation("/accounts/<account>/tickets/jsapi", _READ, "ticket:read", _ticket, tagged=True),
-    Operation("/accounts/<account>/quota/clear", ("POST",), "admin", _clear_quota),
+    Operation("/accounts/<path:account>/access_token", _READ, "token:read", _access_token, tagged=True),
+    Operation("/accounts/<path:account>/access_token/refresh", ("POST",), "token:refresh", _refresh),
+    Operation("/accounts/<path:account>/tickets/jsapi", _READ, "ticket:read", _ticket, tagged=True),
+    Operation(
+        "/accounts/<path:account>/tickets/agent_config", _READ, "ticket:read", _agent_ticket, tagged=True
+    ),
+    Operation("/accounts/<path:account>/quota/clear", ("POST",), "admin", _clear_quota),
 )

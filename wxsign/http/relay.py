@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote, unquote_plus
 
+from wxsign.accounts import AccountKind
 from wxsign.errcodes import FailureScope, entry_for
 from wxsign.errors import (
     BadRequest,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wxsign.relay")
 
-RELAY_PATH: Final = "/accounts/<account>/relay/<path:path>"
+RELAY_PATH: Final = "/accounts/<path:account>/relay/<path:path>"
 RELAY_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RELAY_BODY_BYTES: Final = 10 * 1024 * 1024
 DEADLINE_SECONDS: Final = 15.0
@@ -201,11 +202,16 @@ class Relay:
         audit.retried = True
         return self._call(asked, path, body, current.value, audit)
 
+    def _host_of(self, account: str) -> str:
+        service = self._service
+        of_wecom = service.registry.get(account).kind is AccountKind.WECOM
+        return (service.wecom if of_wecom else service.client).hosts[0]
+
     def _call(self, asked: Asked, path: str, body: bytes, token: str, audit: Audit) -> BusinessAnswer:
         call = asked.call
         sent = BusinessCall(call.method, path, with_token(call.query, token), call.content_type, body)
         try:
-            answer = BusinessAnswer(sent, self._service.client.hosts[0], audit.seconds_left)
+            answer = BusinessAnswer(sent, self._host_of(asked.account), audit.seconds_left)
         except WeChatUnreachable as error:
             if error.reason in _NEVER_SENT:
                 raise

@@ -38,7 +38,7 @@ class RefreshLog:
 
 def _fields(event: RefreshEvent) -> dict[str, object]:
     fields: dict[str, object] = {
-        "appid": event.key.app_id,
+        "appid": event.key.owner,
         "kind": str(event.key.kind),
         "seconds": round(event.seconds, 3),
         "version": event.version,

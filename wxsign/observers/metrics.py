@@ -102,7 +102,7 @@ class Metrics:
         """Count a call of WeChat that ended."""
         if isinstance(event, Adopted):
             return
-        name, kind = registry.get(event.key.app_id).name, str(event.key.kind)
+        name, kind = registry.get(event.key.owner).name, str(event.key.kind)
         self._refreshes.labels(name, kind, str(event.outcome)).inc()
         self._refresh_seconds.labels(kind).observe(event.seconds)
         self._calls.labels(_call(event), _errcode(event)).inc()
@@ -143,7 +143,7 @@ class Metrics:
         for key in broker.wanted():
             held, _ = broker.standing(key)
             left = max(0.0, held.usable_until - broker.boot_now()) if held else 0.0
-            self._usable.labels(registry.get(key.app_id).name, str(key.kind)).set(left)
+            self._usable.labels(registry.get(key.owner).name, str(key.kind)).set(left)
 
     def _show_faults(self, faults: Iterable[Fault]) -> None:
         tally = Tally(fault.code for fault in faults)

@@ -11,8 +11,35 @@ from wxsign.errors import Text
 if TYPE_CHECKING:
     from wxsign.settings.sources import Notes, Table
 
-_LATER_KINDS: Final = ("wecom",)
+_OF_OTHERS: Final = (
+    "app_id",
+    "app_secret",
+    "app_secret_env",
+    "app_secret_file",
+    "token_endpoint",
+    "open_tag_list",
+    "quota",
+    "sinks",
+)
 _OF_PAGES: Final = ("allowed_hosts", "js_api_list", "open_tag_list")
+_NO_PAGES: Final = (
+    Text("a Mini Program has no web pages to sign for.", "小程序没有需要签名的网页。"),
+    Text(
+        "Leave it out; a page inside a web-view is signed by an Official Account.",
+        "请删除此项；web-view 中的网页由公众号签名。",
+    ),
+)
+_NOT_OF_CORPS: Final = (
+    Text("a corporation of WeCom has no such setting.", "企业微信的企业没有此项设置。"),
+    Text(
+        "It has `corp_id`, `allowed_hosts`, `js_api_list`, `warm` and `agents`: docs/wecom.md.",
+        "可用的有 `corp_id`、`allowed_hosts`、`js_api_list`、`warm` 和 `agents`，见 docs/wecom.md。",
+    ),
+)
+_OF_CORPS: Final = (
+    Text("is of a corporation of WeCom alone.", "只用于企业微信的企业。"),
+    Text('Write `kind = "wecom"`, or leave it out.', '请写 `kind = "wecom"`，或删除此项。'),
+)
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
@@ -21,24 +48,25 @@ def account_kind(table: Table, notes: Notes) -> AccountKind:
     """The account's `kind`; a problem of it is noted."""
     word = table.text("kind", "official")
     if word == AccountKind.MINIPROGRAM:
-        message = Text("a Mini Program has no web pages to sign for.", "小程序没有需要签名的网页。")
-        hint = Text(
-            "Leave it out; a page inside a web-view is signed by an Official Account.",
-            "请删除此项；web-view 中的网页由公众号签名。",
-        )
-        for key in _OF_PAGES:
-            if table.entry(key):
-                notes.problem(table.name(key), message, hint)
+        _leave_out(_OF_PAGES, _NO_PAGES, table, notes)
         return AccountKind.MINIPROGRAM
+    if word == AccountKind.WECOM:
+        _leave_out(_OF_OTHERS, _NOT_OF_CORPS, table, notes)
+        return AccountKind.WECOM
+    _leave_out(("corp_id", "agents"), _OF_CORPS, table, notes)
     if word != AccountKind.OFFICIAL:
-        later = Text(
-            f"accounts of kind `{word}` are not supported by this version.",
-            f"当前版本不支持 `{word}` 类型的账号。",
-        )
         unknown = Text("is not a kind of account.", "不是有效的账号类型。")
-        hint = Text("Write `official` or `miniprogram`.", "请写 `official` 或 `miniprogram`。")
-        notes.problem(table.name("kind"), later if word in _LATER_KINDS else unknown, hint)
+        hint = Text(
+            "Write `official`, `miniprogram` or `wecom`.", "请写 `official`、`miniprogram` 或 `wecom`。"
+        )
+        notes.problem(table.name("kind"), unknown, hint)
     return AccountKind.OFFICIAL
+
+
+def _leave_out(keys: tuple[str, ...], why: tuple[Text, Text], table: Table, notes: Notes) -> None:
+    for key in keys:
+        if key in table.values:
+            notes.problem(f"{table.label}.{key}", *why)
 
 
 def app_id(table: Table, notes: Notes) -> str:
@@ -61,7 +89,10 @@ def app_id(table: Table, notes: Notes) -> str:
         message = Text(
             "this is a corporation's ID of WeCom, not an AppID.", "这是企业微信的企业 ID，不是 AppID。"
         )
-        hint = Text("An AppID begins with `wx`.", "AppID 以 `wx` 开头。")
+        hint = Text(
+            'An AppID begins with `wx`; a corporation has `kind = "wecom"` and `corp_id`.',
+            'AppID 以 `wx` 开头；企业微信请写 `kind = "wecom"` 和 `corp_id`。',
+        )
         notes.problem(table.name("app_id"), message, hint)
     elif not _APP_ID.fullmatch(app_id):
         message = Text("is not an AppID.", "不是有效的 AppID。")

@@ -6,6 +6,7 @@ to the network or opens the store. `table` has the settings, `sources` reads the
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import logging
 import os
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wxsign.accounts import DAILY_LIMITS, HostRule, OfficialAccount
+from wxsign.accounts import DAILY_LIMITS, WECOM_API_LIST, AccountKind, HostRule, OfficialAccount
 from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, Network, sha256_of_key
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, Text
@@ -37,13 +38,15 @@ from wxsign.settings.table import (
     DEFAULT_API_BASE,
     DEFAULT_CONFIG,
     DEFAULT_STORE,
+    DEFAULT_WECOM_API_BASE,
     Section,
 )
 from wxsign.settings.values import Settings
+from wxsign.settings.wecom import agents_of
 from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 logger = logging.getLogger("wxsign.config")
 
@@ -93,10 +96,16 @@ def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settin
     }
     accounts, clients = tables[Section.ACCOUNTS], tables[Section.CLIENTS]
     refresh = tables[Section.SERVICE]["service"].boolean("refresh", default=True)
-    found = (_account(name, table, notes, refresh=refresh) for name, table in accounts.items())
+    found = tuple(
+        account
+        for name, table in accounts.items()
+        for account in _accounts(name, table, notes, refresh=refresh)
+    )
+    # One that is wrong is known by its name all the same.
+    names = tuple(dict.fromkeys((*(account.name for account in found), *accounts)))
     settings = Settings(
-        accounts=tuple(account for account in found if account is not None),
-        clients=tuple(_client(name, table, notes, accounts) for name, table in clients.items()),
+        accounts=found,
+        clients=tuple(_client(name, table, notes, names) for name, table in clients.items()),
         refresh=refresh,
         alerts=alert_settings(tables[Section.ALERTS]["alerts"], notes),
         config_path=path,
@@ -131,6 +140,7 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
         == "json",
         metrics_allow_from=_networks("metrics_allow_from", table, notes),
         api_base=checked("api_base", DEFAULT_API_BASE, addresses.api_base),
+        wecom_api_base=checked("wecom_api_base", DEFAULT_WECOM_API_BASE, addresses.api_base),
     )
 
 
@@ -168,23 +178,29 @@ def _verify_folder(table: Table, notes: Notes) -> Path | None:
     return path
 
 
-def _account(name: str, table: Table, notes: Notes, *, refresh: bool) -> OfficialAccount | None:
+def _accounts(name: str, table: Table, notes: Notes, *, refresh: bool) -> Iterator[OfficialAccount]:
+    """The account of a table, or those of a corporation's agents; none where its identity is missing."""
     kind = identity.account_kind(table, notes)
-    app_id, secret = identity.app_id(table, notes), identity.app_secret(table, notes, required=refresh)
+    wecom = kind is AccountKind.WECOM
+    app_id = "" if wecom else identity.app_id(table, notes)
+    secret = "" if wecom else identity.app_secret(table, notes, required=refresh)
     account = OfficialAccount(
         name=name,
         app_id=app_id,
         app_secret=secret,
         allowed_hosts=_allowed_hosts(table, notes),
-        token_endpoint=_token_endpoint(table, notes),
-        js_api_list=_interfaces("js_api_list", JS_API_LIST, table, notes),
-        open_tag_list=_interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
+        token_endpoint=TokenEndpoint.WECOM if wecom else _token_endpoint(table, notes),
+        js_api_list=_interfaces("js_api_list", WECOM_API_LIST if wecom else JS_API_LIST, table, notes),
+        open_tag_list=() if wecom else _interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
         warm=table.boolean("warm", default=False) if table.entry("warm") else None,
-        quota=table.limits("quota", DAILY_LIMITS),
         kind=kind,
-        sinks=sink_settings(table, notes, app_id),
     )
-    return account if app_id and (secret or not refresh) else None
+    if wecom:
+        yield from agents_of(account, table, notes, refresh=refresh)
+        return
+    quota, sinks = table.limits("quota", DAILY_LIMITS), sink_settings(table, notes, app_id)
+    if app_id and (secret or not refresh):
+        yield replace(account, quota=quota, sinks=sinks)
 
 
 def _allowed_hosts(table: Table, notes: Notes) -> tuple[HostRule, ...]:
@@ -204,13 +220,11 @@ def _allowed_hosts(table: Table, notes: Notes) -> tuple[HostRule, ...]:
 
 def _token_endpoint(table: Table, notes: Notes) -> TokenEndpoint:
     word = table.text("token_endpoint", TokenEndpoint.STABLE.value)
-    try:
-        return TokenEndpoint(word)
-    except ValueError:
+    if word not in {TokenEndpoint.STABLE, TokenEndpoint.CLASSIC}:
         message = Text("must be `stable` or `classic`.", "必须是 `stable` 或 `classic`。")
         hint = Text("`stable` is right unless you know better.", "一般使用 `stable` 即可。")
         notes.problem(table.name("token_endpoint"), message, hint)
-        return TokenEndpoint.STABLE
+    return TokenEndpoint.CLASSIC if word == TokenEndpoint.CLASSIC else TokenEndpoint.STABLE
 
 
 def _interfaces(key: str, default: tuple[str, ...], table: Table, notes: Notes) -> tuple[str, ...]:
@@ -239,7 +253,7 @@ def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) ->
 
 def _check_names(key: str, names: Sequence[str], known: Collection[str], notes: Notes) -> None:
     for name in names:
-        if name not in known:
+        if name not in known and not ("*" in name and fnmatch.filter(known, name)):
             listed = ", ".join(known)
             message = Text(f"{name!a} is not known.", f"{name!a} 不存在。")
             notes.problem(key, message, nearest(name, known, Text(f"Known: {listed}.", f"可用：{listed}。")))
@@ -326,7 +340,7 @@ def _check_whole(settings: Settings, account_tables: Mapping[str, Table], notes:
                        "没有允许签名的域名，也没有客户端：任何请求都无法应答。")  # fmt: skip
         hint = Text("Set it to the hosts of your pages, comma separated.", "请填写页面的域名，用逗号分隔。")
         notes.problem("WXSIGN_ALLOWED_HOSTS", message, hint)
-    _check_unique("app_id", [account.app_id for account in settings.accounts], notes)
+    _check_unique("app_id", [account.owner for account in settings.accounts], notes)
     hashes = [digest for client in settings.clients for digest in client.key_sha256]
     _check_unique("clients", hashes, notes, show=False)
     names = {account.name for account in settings.accounts}

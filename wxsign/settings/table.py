@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_API_BASE = "https://api.weixin.qq.com"
+DEFAULT_WECOM_API_BASE = "https://qyapi.weixin.qq.com"
 DEFAULT_STORE = "sqlite:///var/wxsign.db"
 DEFAULT_CONFIG = "wxsign.toml"
 CLIENT_KEY_MIN_CHARACTERS = 32
@@ -252,6 +253,14 @@ SETTINGS: tuple[Setting, ...] = (
         ),
     ),
     Setting(
+        Section.SERVICE,
+        "wecom_api_base",
+        Kind.TEXT,
+        "WXSIGN_WECOM_API_BASE",
+        DEFAULT_WECOM_API_BASE,
+        Text("The same for WeCom's API host.", "替换企业微信接口的地址，规则同上。"),
+    ),
+    Setting(
         Section.ALERTS,
         "webhook",
         Kind.SECRET,
@@ -302,8 +311,9 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "official",
         Text(
-            "Kind of account: `official` (an Official Account), or `miniprogram` (a Mini Program: its access_token alone).",
-            "账号类型：`official`（公众号），或 `miniprogram`（小程序：只有 access_token）。",
+            "Kind of account: `official` (an Official Account), `miniprogram` (a Mini Program: its access_token alone), or `wecom` "
+            "(a corporation of WeCom with its apps).",
+            "账号类型：`official`（公众号）、`miniprogram`（小程序：只有 access_token）或 `wecom`（企业微信的企业及其应用）。",
         ),
     ),
     Setting(
@@ -329,6 +339,30 @@ SETTINGS: tuple[Setting, ...] = (
             "or from a variable of your choice: `app_secret_env`.",
             "账号的 AppSecret。建议用文件而不是直接写值：`WXSIGN_SECRET_FILE`、`app_secret_file`；"
             "或取自任意环境变量：`app_secret_env`。",
+        ),
+    ),
+    Setting(
+        Section.ACCOUNTS,
+        "corp_id",
+        Kind.TEXT,
+        None,
+        "",
+        Text(
+            "Of kind `wecom`: the corporation's id (`ww…`), as shown in WeCom's admin console (我的企业 → 企业信息).",
+            "`wecom` 类型：企业 ID（`ww…`），见企业微信管理后台「我的企业 → 企业信息」。",
+        ),
+    ),
+    Setting(
+        Section.ACCOUNTS,
+        "agents",
+        Kind.TABLES,
+        None,
+        "",
+        Text(
+            "Of kind `wecom`: its apps, `[accounts.corp.agents.crm]` with `agent_id` and `secret` (better `secret_file`, `secret_env`), "
+            "`js_api_list` (of `wx.agentConfig`) and `sinks`. Each is an account of its own, called `corp/crm`: docs/wecom.md.",
+            "`wecom` 类型：企业的应用，`[accounts.corp.agents.crm]`，含 `agent_id` 和 `secret`（建议用 `secret_file`、`secret_env`）、"
+            "`js_api_list`（`wx.agentConfig` 的接口）和 `sinks`。每个应用是一个独立的账号，名为 `corp/crm`，见 docs/wecom.md。",
         ),
     ),
     Setting(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wxsign.accounts import AccountKind
 from wxsign.settings.table import (
     DEFAULT_API_BASE,
     DEFAULT_STORE,
+    DEFAULT_WECOM_API_BASE,
 )
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from wxsign.accounts import OfficialAccount
     from wxsign.accounts.clients import ApiClient, Network
+    from wxsign.credentials import CredentialKey, CredentialKind
     from wxsign.errors import Problem
 
 
@@ -47,6 +50,12 @@ class Settings:
     metrics_allow_from: tuple[Network, ...] = ()
     refresh: bool = True
     api_base: str = DEFAULT_API_BASE
+    wecom_api_base: str = DEFAULT_WECOM_API_BASE
     alerts: AlertSettings | None = None
     config_path: Path | None = None
     warnings: tuple[Problem, ...] = ()
+
+    def key_of(self, account: OfficialAccount, kind: CredentialKind) -> CredentialKey:
+        """The name of an account's credential, which says from where it comes."""
+        base = self.wecom_api_base if account.kind is AccountKind.WECOM else self.api_base
+        return account.credential_key(kind, base)

@@ -5,8 +5,9 @@
 Pure: time and randomness are handed in.
 """
 
+from wxsign.signing.agent import AgentConfig
 from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
-from wxsign.signing.signature import JSConfig, Landing, sign, signature, string_to_sign
+from wxsign.signing.signature import JSConfig, Landing, sign, sign_agent, signature, string_to_sign
 from wxsign.signing.urls import (
     DEFAULT_PORTS,
     MAX_PORT,
@@ -51,6 +52,7 @@ __all__ = [
     "OTHER_SCHEME",
     "SPACE",
     "UNDEFINED",
+    "AgentConfig",
     "JSConfig",
     "Landing",
     "PageUrl",
@@ -62,6 +64,7 @@ __all__ = [
     "parse_page_url",
     "query_warnings",
     "sign",
+    "sign_agent",
     "signature",
     "string_to_sign",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import TYPE_CHECKING, NamedTuple
 
+from wxsign.signing.agent import AgentConfig
 from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Landing(NamedTuple):
 class JSConfig(NamedTuple):
     """What `wx.config` needs. `timestamp` is in seconds since 1970; nothing in here is secret.
 
-    `landing` is there where a landing URL was given that is another one than `url`.
+    `landing` is there where a landing URL was given that is another one than `url`; `agent` where an app of WeCom was named.
     """
 
     app_id: str
@@ -53,9 +54,10 @@ class JSConfig(NamedTuple):
     open_tag_list: tuple[str, ...]
     warnings: tuple[SigningWarning, ...] = ()
     landing: Landing | None = None
+    agent: AgentConfig | None = None
 
     def as_dict(self, language: str = "en") -> dict[str, object]:
-        """Return the JSON form, which `wx.config` takes as it is; `landing` and `warnings` stand in it only if there are any."""
+        """Return the JSON form, which `wx.config` takes as it is; what stands below `openTagList` only if there is any."""
         answer: dict[str, object] = {
             "appId": self.app_id,
             "timestamp": self.timestamp,
@@ -67,6 +69,8 @@ class JSConfig(NamedTuple):
         }
         if self.landing is not None:
             answer["landing"] = self.landing._asdict()
+        if self.agent is not None:
+            answer["agentConfig"] = self.agent.as_dict()
         if self.warnings:
             answer["warnings"] = [warning.as_dict(language) for warning in self.warnings]
         return answer
@@ -111,3 +115,20 @@ def sign(  # noqa: PLR0913 - keyword-only, and each of them goes into the answer
         page.warnings,
         Landing(landing.url, signed(landing.url)) if landing and landing.url != page.url else None,
     )
+
+
+def sign_agent(  # noqa: PLR0913 - keyword-only, and each of them goes into the answer
+    ticket: str,
+    *,
+    corp_id: str,
+    agent_id: int,
+    url: str,
+    noncestr: str,
+    timestamp: int,
+    js_api_list: Sequence[str],
+) -> AgentConfig:
+    """Sign a page for `wx.agentConfig`. `ticket` is the app's own (`agent_config`). Raises ValueError if it is empty."""
+    if not ticket:
+        raise ValueError("a signature needs a ticket")
+    signed = signature(string_to_sign(ticket, noncestr, timestamp, url))
+    return AgentConfig(corp_id, agent_id, timestamp, noncestr, signed, url, tuple(js_api_list))

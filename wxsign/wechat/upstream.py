@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wxsign.credentials import CredentialKey, digest, sort_of
+from wxsign.credentials import CredentialKey, TokenEndpoint, digest, sort_of
 
 if TYPE_CHECKING:
     from wxsign.accounts import AccountRegistry
-    from wxsign.wechat import Granted, WeChatClient
+    from wxsign.wechat import Granted, WeChatClient, WeComClient
 
 
 class WeChatUpstream:
     """WeChat for the broker: looks the AppSecret up where the call is made, and nowhere else."""
 
-    def __init__(self, client: WeChatClient, registry: AccountRegistry) -> None:
+    def __init__(self, client: WeChatClient, wecom: WeComClient, registry: AccountRegistry) -> None:
         self._client = client
+        self._wecom = wecom
         self._registry = registry
 
     def fetch(self, key: CredentialKey, *, access_token: str | None, force: bool, attempt: int) -> Granted:
         """The one call that the sort of `key` names. Raises `WeChatError`."""
-        client, account = self._client, self._registry.get(key.app_id)
+        client, account = self._client, self._registry.get(key.owner)
         match sort_of(key).call:
             case "token":
                 return client.classic_token(account.app_id, account.app_secret, attempt=attempt)
@@ -28,13 +29,19 @@ class WeChatUpstream:
                 return client.stable_token(
                     account.app_id, account.app_secret, force_refresh=force, attempt=attempt
                 )
+            case "gettoken":
+                return self._wecom.token(account.app_id, account.app_secret)
+            case "get_jsapi_ticket":
+                return self._wecom.corp_ticket(access_token or "")
+            case "agent_ticket":
+                return self._wecom.agent_ticket(access_token or "")
             case _:
                 return client.ticket(access_token or "", str(key.kind), attempt=attempt)
 
     def probe(self, key: CredentialKey, access_token: str, *, attempt: int) -> None:
-        del key
-        self._client.get_api_domain_ip(access_token, attempt=attempt)
+        client = self._wecom if key.endpoint is TokenEndpoint.WECOM else self._client
+        client.get_api_domain_ip(access_token, attempt=attempt)
 
     def secret_fingerprint(self, key: CredentialKey) -> str:
-        account = self._registry.get(key.app_id)
+        account = self._registry.get(key.owner)
         return digest(f"{account.app_id}:{account.app_secret}")[:16]
