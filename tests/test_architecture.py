@@ -46,7 +46,7 @@ CORE = frozenset({"wxsign.stores", "requests", "sqlite3", "redis"})
 TABLE = (
     row("text", WORLD),
     row("errcodes", WORLD),
-    row("errcodes_wecom", WORLD),
+    row("platforms", WORLD),
     row("errors", WORLD),
     row("logs", "wxsign.errcodes", "wxsign.errors", WEB, NETWORK),
     row("credentials", WORLD),

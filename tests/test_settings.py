@@ -306,7 +306,7 @@ def test_an_unusable_value_is_told_with_its_variable_and_the_remedy(variable, va
 RELAYING = f'[clients.c]\nkey = "{KEY}"\nscopes = ["relay"]\n'
 FILE_PROBLEMS = [
     ("[servce]\n", "servce", "Did you mean `service`?"),
-    ("[zzz]\n", "zzz", "Known: [service]"),
+    ("[zzz]\n", "zzz", "Known: include, [service]"),
     ('service = "x"\n', "service", "Write [service]."),
     ("[service]\nstroe = 1\n", "service.stroe", "Did you mean `store`?"),
     ("[service]\nzzzzzz = 1\n", "service.zzzzzz", "Known keys here: store"),

@@ -35,18 +35,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from wxsign.errcodes import (
-    BAD_ANSWER,
-    BAD_ANSWER_HINT,
     HINT_ASKED,
     HINT_JS_DOMAIN,
-    UNREACHABLE,
     FailureScope,
     bounded_errmsg,
     mask_errmsg,
     parse_errmsg,
     rights_hint,
 )
-from wxsign.errcodes_wecom import entry_at
+from wxsign.platforms import bad_answer_at, entry_at, unreachable_at
 from wxsign.text import Text
 
 if TYPE_CHECKING:
@@ -379,8 +376,8 @@ class WeChatUnreachable(WeChatError):
     def __init__(self, reason: UnreachableReason, endpoint: str, *, host: str = "", detail: str = "") -> None:
         self.reason = reason
         self.host, self.detail = host, detail
-        scope, message, hint = UNREACHABLE[reason]
-        super().__init__(f"wechat_{reason}", message, hint, scope=scope, endpoint=endpoint)
+        code, scope, message, hint = unreachable_at(reason, endpoint)
+        super().__init__(code, message, hint, scope=scope, endpoint=endpoint)
 
     @property
     def operator_hint(self) -> Text:
@@ -396,5 +393,5 @@ class WeChatBadAnswer(WeChatError):
 
     def __init__(self, reason: BadAnswerReason, endpoint: str) -> None:
         self.reason = reason
-        code, message = f"wechat_{reason}", BAD_ANSWER[reason]
-        super().__init__(code, message, BAD_ANSWER_HINT, scope=FailureScope.BUSY, endpoint=endpoint)
+        code, message, hint = bad_answer_at(reason, endpoint)
+        super().__init__(code, message, hint, scope=FailureScope.BUSY, endpoint=endpoint)

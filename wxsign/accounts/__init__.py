@@ -5,6 +5,7 @@ from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
 from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
 from wxsign.accounts.sinks import FileSink, RedisSink, Sink
+from wxsign.accounts.source import Fields, FileSource, HttpSource, RedisSource, Source
 from wxsign.accounts.wecom import (
     AGENT_API_LIST,
     CORP_HOURLY_LIMITS,
@@ -29,13 +30,18 @@ __all__ = [
     "Agent",
     "AnyPort",
     "ApiClient",
+    "Fields",
     "FileSink",
+    "FileSource",
     "HostRule",
+    "HttpSource",
     "NoAgent",
     "OfficialAccount",
     "RedisSink",
+    "RedisSource",
     "SignsNoPages",
     "Sink",
+    "Source",
     "address_within",
     "sha256_of_key",
 ]

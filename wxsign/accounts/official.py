@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wxsign.accounts.hosts import HostRule
     from wxsign.accounts.sinks import Sink
+    from wxsign.accounts.source import Source
     from wxsign.accounts.wecom import Agent
     from wxsign.signing import PageUrl
 
@@ -32,6 +33,9 @@ DAILY_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
         "get_api_domain_ip": 5_000,
         # getStableAccessToken: force mode 20 a day.
         "force_refresh": 20,
+        # No calls of WeChat's, but what another system is asked where the account's token comes from there.
+        "source": 100_000,
+        "source_refresh": 500,
     }
 )
 """Calls a day that WeChat is known to grant an account, by endpoint."""
@@ -70,7 +74,7 @@ class OfficialAccount:
     """An Official Account (公众号/服务号) with what it may sign for and which interfaces its pages ask for by default.
 
     Or a Mini Program: then it has no hosts. Or an `agent` of a corporation of WeCom: then `app_id` is the corporation's id,
-    `app_secret` the agent's, and the name is both, as in `corp/crm`.
+    `app_secret` the agent's, and the name is both, as in `corp/crm`. With a `source` another system hands out its token.
     """
 
     name: str
@@ -85,6 +89,7 @@ class OfficialAccount:
     kind: AccountKind = AccountKind.OFFICIAL
     sinks: tuple[Sink, ...] = ()
     agent: Agent | None = None
+    source: Source | None = None
 
     @property
     def owner(self) -> str:

@@ -27,7 +27,7 @@ RESERVED_SHARE = 0.1
 # clear_quota: ten a month, together with the console's.
 CLEARINGS_A_MONTH = 10
 # What WeChat counts as one API, and starts anew when an account's quota is cleared; forced refreshes it counts apart.
-CLEARED = frozenset(DAILY_LIMITS) - {"force_refresh"}
+CLEARED = frozenset(DAILY_LIMITS) - {"force_refresh", "source", "source_refresh"}
 
 
 def default_limit(_key: CredentialKey, call: str) -> int:

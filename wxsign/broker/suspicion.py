@@ -59,7 +59,7 @@ class Theft:
 
 def inside_its_life(key: CredentialKey, before: Credential | None, now: float) -> bool:
     """Whether a change at `now` cannot have been the ordinary end of what stood `before`."""
-    if before is None or not before.usable(now):
+    if before is None or sort_of(key).handed_on or not before.usable(now):
         return False
     return now < sort_of(key).certain_until(before) - min(LAST_SECONDS, before.life_seconds / 24)
 

@@ -31,6 +31,8 @@ FULL_LIFE_SECONDS: Final = 7200
 STABLE_WINDOW_SECONDS: Final = 300
 CLASSIC_WINDOW_SECONDS: Final = 270
 TICKET_POLL_SECONDS: Final = 60
+SOURCE_POLL_SECONDS: Final = 60
+SOURCE_TRUST_SECONDS: Final = 300
 CANARY_SECONDS: Final = 3600
 CANARY_KEPT_SECONDS: Final = 86_400
 TICKET_HUNT_SECONDS: Final = 5
@@ -47,7 +49,7 @@ class Sort:
     `call` is the client's method and the ledger's name for it. `needs` is the kind that it is fetched with, None for
     the account's own secret. `rotates`: each call of ours retires the value before. `forced_by`: the ledger's name of
     a call that replaces a value WeChat would give again. `alive_by`: the cheap call that tells a living value from a
-    dead one. `canary`: the kind that is called once an hour, where a call of its own would do harm. Without `served`
+    dead one. `handed_on`: another system fetches the value for us, so a change of it is nobody's theft. `canary`: the kind that is called once an hour, where a call of its own would do harm. Without `served`
     nobody ever asks for the value, so nothing of it is urgent.
     """
 
@@ -60,6 +62,7 @@ class Sort:
     rotates: bool = False
     forced_by: str | None = None
     alive_by: str | None = None
+    handed_on: bool = False
     canary: CredentialKind | None = None
     served: bool = True
 
@@ -148,6 +151,28 @@ def _token_told_expiry(token: Credential, _now: float) -> float:
     return token.earliest_expiry
 
 
+def _source_witnessed(_before: Credential | None, seen: Sighting, version: int) -> Credential:
+    # The source knows: what it says is left counts, also where it is more than before. One that does not say it is
+    # believed for a while, and what it gave is kept for a life.
+    said = seen.expires_in_seconds
+    earliest = seen.started_at + (said or SOURCE_TRUST_SECONDS)
+    latest = seen.started_at + (said or FULL_LIFE_SECONDS)
+    return Credential(seen.value, version, said or FULL_LIFE_SECONDS, seen.started_at, earliest, latest)
+
+
+def _source_due_at(token: Credential) -> float:
+    left = token.latest_expiry - token.started_at
+    return token.started_at + max(1.0, min(SOURCE_POLL_SECONDS, left / 4))
+
+
+def _source_told_expiry(token: Credential, now: float) -> float:
+    return (
+        token.earliest_expiry
+        if token.earliest_expiry > now
+        else min(now + SOURCE_POLL_SECONDS, token.usable_until)
+    )
+
+
 def _canary_witnessed(_before: Credential | None, seen: Sighting, version: int) -> Credential:
     # The value is nobody's: what counts is that WeChat gave one.
     kept_until = seen.started_at + CANARY_KEPT_SECONDS
@@ -229,6 +254,16 @@ _CLASSIC_TOKEN: Final = replace(
     forced_by=None,
     canary=CredentialKind.CANARY,
 )
+# It may change at any moment there, without our being told; asking costs WeChat nothing.
+_SOURCE_TOKEN: Final = replace(
+    _STABLE_TOKEN,
+    call="source",
+    ordinary_due_at=_source_due_at,
+    witnessed=_source_witnessed,
+    told_expiry=_source_told_expiry,
+    forced_by="source_refresh",
+    handed_on=True,
+)
 # A stable token of its own, which retires no classic one (getStableAccessToken); the value is thrown away.
 _CANARY: Final = Sort(
     kind=CredentialKind.CANARY,
@@ -268,5 +303,7 @@ _ROWS: Final = {
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.CLASSIC): _JSAPI_TICKET,
     (CredentialKind.ACCESS_TOKEN, TokenEndpoint.WECOM): _WECOM_TOKEN,
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.WECOM): _CORP_TICKET,
+    (CredentialKind.ACCESS_TOKEN, TokenEndpoint.SOURCE): _SOURCE_TOKEN,
+    (CredentialKind.JSAPI_TICKET, TokenEndpoint.SOURCE): _JSAPI_TICKET,
     (CredentialKind.AGENT_TICKET, TokenEndpoint.WECOM): _AGENT_TICKET,
 }

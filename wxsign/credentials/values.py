@@ -22,11 +22,12 @@ class CredentialKind(StrEnum):
 
 
 class TokenEndpoint(StrEnum):
-    """Where an account's access_token comes from: `/cgi-bin/stable_token`, the classic `/cgi-bin/token`, or WeCom's `gettoken`."""
+    """Where an account's access_token comes from: `/cgi-bin/stable_token`, the classic `/cgi-bin/token`, WeCom's `gettoken`, or another system."""
 
     STABLE = "stable"
     CLASSIC = "classic"
     WECOM = "wecom"
+    SOURCE = "source"
 
 
 @dataclass(frozen=True, order=True)

@@ -16,6 +16,7 @@ _OF_OTHERS: Final = (
     "app_secret",
     "app_secret_env",
     "app_secret_file",
+    "token_from",
     "token_endpoint",
     "open_tag_list",
     "quota",
@@ -109,6 +110,10 @@ def app_secret(table: Table, notes: Notes, *, required: bool) -> str:
             "the AppSecret contains blanks or unusual characters.", "AppSecret 含有空白或特殊字符。"
         )
         hint = Text("It is 32 letters and digits; copy it again.", "它由 32 个字母和数字组成，请重新复制。")
+        notes.problem(entry.label, message, hint)
+    elif entry is not None and table.entry("token_from") is not None:
+        message = Text("and `token_from` are two ways to a token.", "与 `token_from` 只能二选一。")
+        hint = Text("Keep one of them.", "请只保留其中一个。")
         notes.problem(entry.label, message, hint)
     elif required and entry is None and not table.has_secret("app_secret"):
         hint = Text(

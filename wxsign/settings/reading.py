@@ -16,23 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wxsign.accounts import DAILY_LIMITS, WECOM_API_LIST, AccountKind, HostRule, OfficialAccount
 from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, Network, sha256_of_key
-from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError, Text
-from wxsign.settings import addresses, identity
+from wxsign.settings import addresses
+from wxsign.settings.account import accounts_of, defaults_of
 from wxsign.settings.alerts import alert_settings
+from wxsign.settings.document import Documents, check_variables, read_documents
 from wxsign.settings.relay import relay_paths
-from wxsign.settings.sinks import sink_settings
-from wxsign.settings.sources import (
-    Notes,
-    Table,
-    check_sections,
-    check_variables,
-    nearest,
-    read_document,
-    read_tables,
-)
+from wxsign.settings.sources import Notes, Table, nearest, read_tables
 from wxsign.settings.table import (
     CLIENT_KEY_MIN_CHARACTERS,
     DEFAULT_API_BASE,
@@ -42,11 +33,9 @@ from wxsign.settings.table import (
     Section,
 )
 from wxsign.settings.values import Settings
-from wxsign.settings.wecom import agents_of
-from wxsign.signing import JS_API_LIST, OPEN_TAG_LIST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 logger = logging.getLogger("wxsign.config")
 
@@ -86,20 +75,25 @@ def _config_path(path: str | Path | None, environ: Mapping[str, str], notes: Not
 
 
 def _read(environ: Mapping[str, str], notes: Notes, path: Path | None) -> Settings:
-    document = read_document(path, notes) if path else {}
     folder = path.parent if path else Path.cwd()
-    check_sections(document, notes)
-    check_variables(environ, document, notes)
-    tables = {
-        section: read_tables(section, document, environ, notes, folder)
-        for section in (Section.SERVICE, Section.ALERTS, Section.ACCOUNTS, Section.CLIENTS)
+    documents = read_documents(path, notes) if path else Documents({}, {})
+    check_variables(environ, documents.merged, notes)
+    tables: dict[Section, dict[str, Table]] = {
+        section: read_tables(section, documents.merged, environ, notes, folder)
+        for section in Section
+        if section is not Section.ENVIRONMENT
     }
+    for (section, name), beside in documents.folders.items():
+        if name in tables[section]:
+            # What an included file calls by a relative path lies beside that file.
+            tables[section][name] = replace(tables[section][name], folder=beside)
+    defaults = defaults_of(tables[Section.DEFAULTS]["defaults"], notes)
     accounts, clients = tables[Section.ACCOUNTS], tables[Section.CLIENTS]
     refresh = tables[Section.SERVICE]["service"].boolean("refresh", default=True)
     found = tuple(
         account
         for name, table in accounts.items()
-        for account in _accounts(name, table, notes, refresh=refresh)
+        for account in accounts_of(name, table, defaults, notes, refresh=refresh)
     )
     # One that is wrong is known by its name all the same.
     names = tuple(dict.fromkeys((*(account.name for account in found), *accounts)))
@@ -176,65 +170,6 @@ def _verify_folder(table: Table, notes: Notes) -> Path | None:
         hint = Text("Put the files that WeChat gave you there.", "请把从微信下载的文件放在该目录。")
         notes.problem(table.name("verify_folder"), Text("is not a folder.", "不是目录。"), hint)
     return path
-
-
-def _accounts(name: str, table: Table, notes: Notes, *, refresh: bool) -> Iterator[OfficialAccount]:
-    """The account of a table, or those of a corporation's agents; none where its identity is missing."""
-    kind = identity.account_kind(table, notes)
-    wecom = kind is AccountKind.WECOM
-    app_id = "" if wecom else identity.app_id(table, notes)
-    secret = "" if wecom else identity.app_secret(table, notes, required=refresh)
-    account = OfficialAccount(
-        name=name,
-        app_id=app_id,
-        app_secret=secret,
-        allowed_hosts=_allowed_hosts(table, notes),
-        token_endpoint=TokenEndpoint.WECOM if wecom else _token_endpoint(table, notes),
-        js_api_list=_interfaces("js_api_list", WECOM_API_LIST if wecom else JS_API_LIST, table, notes),
-        open_tag_list=() if wecom else _interfaces("open_tag_list", OPEN_TAG_LIST, table, notes),
-        warm=table.boolean("warm", default=False) if table.entry("warm") else None,
-        kind=kind,
-    )
-    if wecom:
-        yield from agents_of(account, table, notes, refresh=refresh)
-        return
-    quota, sinks = table.limits("quota", DAILY_LIMITS), sink_settings(table, notes, app_id)
-    if app_id and (secret or not refresh):
-        yield replace(account, quota=quota, sinks=sinks)
-
-
-def _allowed_hosts(table: Table, notes: Notes) -> tuple[HostRule, ...]:
-    rules = []
-    for word in table.words("allowed_hosts") or ():
-        try:
-            rules.append(HostRule.parse(word))
-        except ValueError as error:
-            message = Text(f"{word!a} is not a host: {error}.", f"{word!a} 不是有效的域名。")
-            hint = Text(
-                "Write `m.example.com`, `m.example.com:8443` or `*.example.com`, without scheme and path.",
-                "请写 `m.example.com`、`m.example.com:8443` 或 `*.example.com`，不带协议和路径。",
-            )
-            notes.problem(table.name("allowed_hosts"), message, hint)
-    return tuple(rules)
-
-
-def _token_endpoint(table: Table, notes: Notes) -> TokenEndpoint:
-    word = table.text("token_endpoint", TokenEndpoint.STABLE.value)
-    if word not in {TokenEndpoint.STABLE, TokenEndpoint.CLASSIC}:
-        message = Text("must be `stable` or `classic`.", "必须是 `stable` 或 `classic`。")
-        hint = Text("`stable` is right unless you know better.", "一般使用 `stable` 即可。")
-        notes.problem(table.name("token_endpoint"), message, hint)
-    return TokenEndpoint.CLASSIC if word == TokenEndpoint.CLASSIC else TokenEndpoint.STABLE
-
-
-def _interfaces(key: str, default: tuple[str, ...], table: Table, notes: Notes) -> tuple[str, ...]:
-    words = table.words(key)
-    for word in words or ():
-        if not _INTERFACE.fullmatch(word):
-            message = Text(f"{word!a} is not a name.", f"{word!a} 不是有效的名称。")
-            hint = Text(f"For example: `{default[0]}`.", f"例如：`{default[0]}`。")
-            notes.problem(table.name(key), message, hint)
-    return default if words is None else words
 
 
 def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) -> ApiClient:

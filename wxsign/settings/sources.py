@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wxsign.errors import Problem, Text
 from wxsign.logs import protect
 from wxsign.settings.table import (
-    KUBERNETES_VARIABLE,
     Kind,
     Section,
     Setting,
     known_keys,
-    known_variables,
     settings_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -63,70 +60,21 @@ class Notes:
         self.warnings.append(Problem(key, message, hint))
 
 
-def read_document(path: Path, notes: Notes) -> dict[str, object]:
-    """Return the parsed TOML file; an unreadable or malformed one is noted and counts as empty."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        message = Text(f"cannot be read: {reason}.", f"无法读取：{reason}。")
-        hint = Text("Check its permissions.", "请检查文件权限。")
-    except UnicodeDecodeError:
-        message = Text("is not UTF-8.", "不是 UTF-8 编码。")
-        hint = Text("Save the file as UTF-8.", "请用 UTF-8 编码保存文件。")
-    except tomllib.TOMLDecodeError as error:
-        message = Text(f"is not valid TOML: {error}.", f"不是有效的 TOML：{error}。")
-        hint = Text("Compare it with wxsign.example.toml.", "请对照 wxsign.example.toml。")
-    notes.problem(str(path), message, hint)
-    return {}
-
-
 def nearest(name: str, known: Iterable[str], otherwise: Text) -> Text:
     """Return `Did you mean …?` where a known name is near, else `otherwise`."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return Text(f"Did you mean `{close[0]}`?", f"是否想写 `{close[0]}`？") if close else otherwise
 
 
-def check_sections(document: Mapping[str, object], notes: Notes) -> None:
-    """Note every top-level name of the file that is not a section."""
-    known = [section.value for section in Section if section]
-    for name in document:
-        if name not in known:
-            otherwise = Text(
-                "Known: [service], [alerts], [accounts.NAME], [clients.NAME].",
-                "可用：[service]、[alerts]、[accounts.NAME]、[clients.NAME]。",
-            )
-            notes.problem(name, Text("unknown section.", "未知的配置段。"), nearest(name, known, otherwise))
-
-
-def check_variables(environ: Mapping[str, str], document: Mapping[str, object], notes: Notes) -> None:
-    """Warn of `WXSIGN_…` variables that no setting listens to and that no `…_env` key of the file names."""
-    known = known_variables()
-    named = frozenset(_named_variables(document))
-    otherwise = Text("See docs/configuration.md.", "见 docs/configuration.md。")
-    for name in sorted(environ):
-        if not name.startswith("WXSIGN_") or name in known | named or KUBERNETES_VARIABLE.fullmatch(name):
-            continue
-        message = Text("no setting has this name; it is ignored.", "没有这个设置，已忽略。")
-        notes.warning(name, message, nearest(name, known, otherwise))
-
-
-def _named_variables(document: Mapping[str, object]) -> Iterator[str]:
-    for section in document.values():
-        for table in section.values() if isinstance(section, dict) else ():
-            if isinstance(table, dict):
-                yield from (str(value) for key, value in table.items() if key.endswith("_env"))
-
-
 def read_tables(
     section: Section, document: Mapping[str, object], environ: Mapping[str, str], notes: Notes, folder: Path
 ) -> dict[str, Table]:
-    """Return the tables of a section by name: `service` or `alerts` alone, or each NAME of `[accounts.NAME]` and `[clients.NAME]`.
+    """Return the tables of a section by name: `service`, `alerts` or `defaults` alone, or each NAME of `[accounts.NAME]` and `[clients.NAME]`.
 
     The environment lies over these two and over the account and the client named `default`, which it may bring into being.
     """
     values = _mapping(section.value, document.get(section.value, {}), notes)
-    if section in {Section.SERVICE, Section.ALERTS}:
+    if section not in {Section.ACCOUNTS, Section.CLIENTS}:
         return {section.value: _table(section, section.value, values, environ, notes, folder)}
     if any(environ.get(name, "").strip() for row in settings_of(section) for name in row.variables):
         values = {_DEFAULT: {}} | values
@@ -278,6 +226,15 @@ class Table:
             return self._wrong_type(entry, Kind.TABLES, {})
         return dict(entry.value)
 
+    def table(self, key: str) -> dict[str, object]:
+        """Read a table; empty where it is not set."""
+        entry = self.entry(key)
+        if entry is None:
+            return {}
+        if not isinstance(entry.value, dict):
+            return self._wrong_type(entry, Kind.TABLE, {})
+        return dict(entry.value)
+
     def secret(self, key: str) -> Entry | None:
         """Read a secret from its one source; None where there is none, or where a problem with it was noted."""
         sources = self._secret_sources(self.rows[key])
@@ -389,6 +346,10 @@ _WRONG_TYPE: Final[dict[Kind, tuple[Text, Text]]] = {
     Kind.TABLES: (
         Text("must be a table of tables.", "必须是由表组成的表。"),
         Text("For example: [accounts.NAME.sinks.php].", "例如：[accounts.NAME.sinks.php]。"),
+    ),
+    Kind.TABLE: (
+        Text("must be a table.", "必须是一个表。"),
+        Text('For example: { file = "/run/token" }.', '例如：{ file = "/run/token" }。'),
     ),
     Kind.LIST: (
         Text("must be a list of texts, none of them empty.", "必须是文本列表，且没有空项。"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Section(StrEnum):
     ENVIRONMENT = ""
     SERVICE = "service"
     ALERTS = "alerts"
+    DEFAULTS = "defaults"
     ACCOUNTS = "accounts"
     CLIENTS = "clients"
 
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     LIST = "list"
     LIMITS = "table of numbers"
     TABLES = "tables"
+    TABLE = "table"
     SECRET = "secret"  # noqa: S105 - the name of a kind
 
 
@@ -343,6 +345,19 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.ACCOUNTS,
+        "token_from",
+        Kind.TABLE,
+        None,
+        "",
+        Text(
+            "In place of the AppSecret: the system that hands out this account's access_token, `{ url, bearer_file, refresh_url }`, `{ file }` or "
+            "`{ redis_file, key }`, with the names of `token`, `expires_in` or `expires_at` in its JSON: docs/sources.md.",
+            "代替 AppSecret：提供该账号 access_token 的系统，`{ url, bearer_file, refresh_url }`、`{ file }` 或 `{ redis_file, key }`，"
+            "以及其 JSON 中 `token`、`expires_in` 或 `expires_at` 的字段名，见 docs/sources.md。",
+        ),
+    ),
+    Setting(
+        Section.ACCOUNTS,
         "corp_id",
         Kind.TEXT,
         None,
@@ -505,7 +520,10 @@ SETTINGS: tuple[Setting, ...] = (
         Kind.LIST,
         None,
         "all",
-        Text("Names of the accounts that the client may read.", "客户端可以读取的账号名称，默认全部。"),
+        Text(
+            "Names of the accounts that the client may read, or patterns: `shop`, `shop-*`, `corp/*`.",
+            "客户端可以读取的账号名称或模式，例如 `shop`、`shop-*`、`corp/*`，默认全部。",
+        ),
     ),
     Setting(
         Section.CLIENTS,
@@ -518,6 +536,23 @@ SETTINGS: tuple[Setting, ...] = (
             "允许客户端调用的地址或网段，例如 `10.0.0.0/8`，默认不限。有反向代理时需要设置 `trusted_proxies`。",
         ),
     ),
+)
+
+
+# What accounts have in common may be said once.
+SETTINGS += tuple(
+    replace(
+        row,
+        section=Section.DEFAULTS,
+        env=None,
+        help=Text(
+            f"Of every account that does not say otherwise. {row.help.en}",
+            f"未另行设置的账号均使用此值。{row.help.zh}",
+        ),
+    )
+    for row in SETTINGS
+    if row.section is Section.ACCOUNTS
+    and row.key in {"token_endpoint", "js_api_list", "open_tag_list", "warm"}
 )
 
 
@@ -561,6 +596,7 @@ _TITLES = {
     Section.ENVIRONMENT: "The file itself · 配置文件",
     Section.SERVICE: "`[service]` · 服务",
     Section.ALERTS: "`[alerts]` · 告警",
+    Section.DEFAULTS: "`[defaults]` · 所有账号的默认值",
     Section.ACCOUNTS: "`[accounts.NAME]` · 账号",
     Section.CLIENTS: "`[clients.NAME]` · 客户端",
 }
@@ -589,6 +625,8 @@ Many accounts stand in a TOML file; `wxsign.example.toml` is one to start from. 
 - **Secrets** come by value, from an environment variable (`…_env`) or from a file (`…_FILE`, `…_file`), from one of them only. A line break
   at the end of a file does not count.
 - **A relative path** starts at the folder of the configuration file, or at the working directory where there is no file.
+- `include = ["accounts.d/*.toml"]`, above the first section, adds the `[accounts.NAME]` and `[clients.NAME]` of other files; their relative paths start at
+  their own folder. A name that stands twice is an error that names both files.
 - `HTTPS_PROXY` and `NO_PROXY` are honoured for calls to WeChat, except for a loopback API base; `.netrc` never is.
 
 一个公众号只需要环境变量；多个公众号写在 TOML 文件里（参考 `wxsign.example.toml`）。规则：
@@ -598,6 +636,7 @@ Many accounts stand in a TOML file; `wxsign.example.toml` is one to start from. 
 - 文件里的**未知键**是错误，并提示最接近的名称；未知的 `WXSIGN_…` 环境变量只在日志里警告。Kubernetes 注入的变量会被忽略。
 - **密钥**可以直接写值、取自环境变量（`…_env`）或文件（`…_FILE`、`…_file`），三者只能选一。文件末尾的换行不算。
 - **相对路径**从配置文件所在目录算起；没有配置文件时从工作目录算起。
+- 写在所有段之前的 `include = ["accounts.d/*.toml"]` 会加入其他文件中的 `[accounts.NAME]` 和 `[clients.NAME]`，其中的相对路径从该文件所在目录算起。同名是错误，并会指出两个文件。
 - 调用微信接口时遵守 `HTTPS_PROXY` 和 `NO_PROXY`（接口地址为本机时除外），从不读取 `.netrc`。
 
 ## All settings · 全部设置

@@ -178,6 +178,13 @@ end
 return {text(now)}
 """)
 
+# KEYS: a key of another system's → its text, and the milliseconds until it ends, -1 where it does not; nothing where there is none
+FOREIGN: Final = _script("""
+local standing = redis.call('GET', KEYS[1])
+if not standing then return {text(now)} end
+return {text(now), standing, redis.call('PTTL', KEYS[1])}
+""")
+
 # KEYS: any number of notes and counters
 ERASE: Final = _script("""
 redis.call('DEL', unpack(KEYS))

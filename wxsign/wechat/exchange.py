@@ -46,6 +46,7 @@ class Request:
     secret: str = field(repr=False)  # scrubbed from WeChat's errmsg, should it ever be echoed there
     query: Mapping[str, str] | None = field(default=None, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
+    bearer: str = field(default="", repr=False)
 
 
 # ------------------------------------------------------------------------------------------- one request
@@ -99,6 +100,7 @@ class Exchange:
                 self._base + request.endpoint,
                 params=request.query,
                 json=request.body,
+                headers={"Authorization": f"Bearer {request.bearer}"} if request.bearer else None,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,

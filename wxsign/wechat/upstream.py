@@ -9,17 +9,23 @@ from wxsign.credentials import CredentialKey, TokenEndpoint, digest, sort_of
 if TYPE_CHECKING:
     from wxsign.accounts import AccountRegistry
     from wxsign.wechat import Granted, WeChatClient, WeComClient
+    from wxsign.wechat.source import SourceReader
 
 
 class WeChatUpstream:
     """WeChat for the broker: looks the AppSecret up where the call is made, and nowhere else."""
 
-    def __init__(self, client: WeChatClient, wecom: WeComClient, registry: AccountRegistry) -> None:
+    def __init__(
+        self, client: WeChatClient, wecom: WeComClient, source: SourceReader, registry: AccountRegistry
+    ) -> None:
         self._client = client
+        self._source = source
         self._wecom = wecom
         self._registry = registry
 
-    def fetch(self, key: CredentialKey, *, access_token: str | None, force: bool, attempt: int) -> Granted:
+    def fetch(  # noqa: PLR0911 - one a call
+        self, key: CredentialKey, *, access_token: str | None, force: bool, attempt: int
+    ) -> Granted:
         """The one call that the sort of `key` names. Raises `WeChatError`."""
         client, account = self._client, self._registry.get(key.owner)
         match sort_of(key).call:
@@ -29,6 +35,8 @@ class WeChatUpstream:
                 return client.stable_token(
                     account.app_id, account.app_secret, force_refresh=force, attempt=attempt
                 )
+            case "source" if account.source is not None:
+                return self._source.token(account.source, replace=force)
             case "gettoken":
                 return self._wecom.token(account.app_id, account.app_secret)
             case "get_jsapi_ticket":

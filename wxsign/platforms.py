@@ -1,4 +1,4 @@
-"""What WeCom's refusals mean where they differ from those of Official Accounts, and which catalogue an endpoint's are of.
+"""What a failure means by who was asked: WeCom's refusals, where they differ from WeChat's, and a source that is not WeChat.
 
 Source: developer.work.weixin.qq.com, path/90313 (全局错误码). Tencent asks to go by the number: the text may change.
 """
@@ -7,10 +7,42 @@ from __future__ import annotations
 
 from typing import Final
 
-from wxsign.errcodes import Errcode, FailureScope, Text, entry_for
+from wxsign.errcodes import (
+    BAD_ANSWER,
+    BAD_ANSWER_HINT,
+    UNREACHABLE,
+    Errcode,
+    FailureScope,
+    Text,
+    entry_for,
+)
 
 TOKEN_ENDPOINTS: Final = frozenset({"/cgi-bin/token", "/cgi-bin/stable_token", "/cgi-bin/gettoken"})
 WECOM_ENDPOINTS: Final = frozenset({"/cgi-bin/gettoken", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get"})
+
+SOURCE: Final = "token_from"
+"""What stands in the endpoint's place where an account's token comes from another system."""
+
+_SOURCE_REASONS: Final = {
+    "timeout": Text("no answer in time", "没有及时应答"),
+    "reset": Text("the connection was broken off", "连接被中断"),
+    "connect": Text("it cannot be reached", "无法连接"),
+    "dns": Text("its name cannot be resolved", "域名无法解析"),
+    "tls": Text("no trusted TLS connection", "无法建立受信任的 TLS 连接"),
+    "http_status": Text("it refused, by an HTTP status", "以 HTTP 状态码拒绝"),
+    "not_json": Text("its answer is not JSON", "应答不是 JSON"),
+    "too_large": Text("its answer is too large", "应答过大"),
+    "bad_value": Text("there is no usable token in it", "其中没有可用的 token"),
+    "truncated": Text("its answer ended too early", "应答不完整"),
+}
+_SOURCE_MESSAGE: Final = Text(
+    "The system that hands out this account's access_token gave none: {reason}.",
+    "提供该账号 access_token 的系统没有给出 token：{reason}。",
+)
+_SOURCE_HINT: Final = Text(
+    "Look at that system, and at the account's `token_from` (docs/sources.md). The last good token is used meanwhile.",
+    "请检查该系统以及账号的 `token_from`（docs/sources.zh-CN.md）。在此期间继续使用上一个有效的 token。",
+)
 
 _ADMIN_EN: Final = "in WeCom's admin console (work.weixin.qq.com): "
 _APP_ZH: Final = "企业微信管理后台 → 应用管理 → 该应用"
@@ -65,3 +97,23 @@ def entry_at(errcode: int, endpoint: str) -> Errcode:
     if row is None or (row.scope is FailureScope.SECRET and not takes_secret):
         return entry_for(errcode, token_endpoint=takes_secret)
     return row
+
+
+def unreachable_at(reason: str, endpoint: str) -> tuple[str, FailureScope, Text, Text]:
+    """Code, scope, message and hint where no answer came from the endpoint."""
+    scope, message, hint = UNREACHABLE[reason]
+    if endpoint == SOURCE:
+        return "source_failed", scope, _source_message(reason), _SOURCE_HINT
+    return f"wechat_{reason}", scope, message, hint
+
+
+def bad_answer_at(reason: str, endpoint: str) -> tuple[str, Text, Text]:
+    """Code, message and hint where an answer of the endpoint cannot be used."""
+    if endpoint == SOURCE:
+        return "source_failed", _source_message(reason), _SOURCE_HINT
+    return f"wechat_{reason}", BAD_ANSWER[reason], BAD_ANSWER_HINT
+
+
+def _source_message(reason: str) -> Text:
+    said = _SOURCE_REASONS[reason]
+    return Text(_SOURCE_MESSAGE.en.format(reason=said.en), _SOURCE_MESSAGE.zh.format(reason=said.zh))
