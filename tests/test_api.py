@@ -29,7 +29,7 @@ from werkzeug.wrappers import Response
 
 from wxsign.accounts import sha256_of_key
 from wxsign.api import blueprint
-from wxsign.http import answers, calls, jsconfig, protected
+from wxsign.http import answers, calls, gate, jsconfig
 from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.logs import JsonFormatter
 from wxsign.signing import JS_API_LIST
@@ -663,16 +663,16 @@ def test_every_key_is_compared_with_every_hash_in_constant_time(client, headers,
         return compare(a, b)
 
     # For this module alone: others of the process compare digests too.
-    monkeypatch.setattr(protected, "hmac", SimpleNamespace(compare_digest=noting))
+    monkeypatch.setattr(gate, "hmac", SimpleNamespace(compare_digest=noting))
     client.get(TOKEN, headers=headers)
     assert compared == [True] * 5
 
 
 def test_the_hash_of_nothing_lets_nobody_in():
-    gate = protected.Gate([protected_client("")])
+    knows_nothing = gate.Gate([protected_client("")])
     for header in ("", "Bearer", "Bearer  "):
-        with pytest.raises(protected.Unauthorized):
-            gate.client(header)
+        with pytest.raises(gate.Unauthorized):
+            knows_nothing.key(header)
 
 
 def protected_client(key):

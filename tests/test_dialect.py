@@ -197,7 +197,18 @@ def test_a_token_that_was_never_ours_brings_no_ticket(client, given, errcode):
 
 
 def test_another_kind_of_ticket_is_refused(client):
-    assert ticket(client, token(client)["access_token"], type="wx_card")["errcode"] == 40097
+    assert ticket(client, token(client)["access_token"], type="device")["errcode"] == 40097
+
+
+@pytest.mark.parametrize("call", ["get_api_domain_ip", "getcallbackip"])
+def test_wechat_s_addresses_are_fetched_once_for_all_who_ask(client, sandbox, call):
+    query = f"access_token={token(client)['access_token']}"
+    before = calls(sandbox)[call]
+    answers = [client.get(f"/cgi-bin/{call}?{query}").json for _ in range(5)]
+    assert all(answer["ip_list"] for answer in answers)
+    assert calls(sandbox)[call] == before + 1
+    assert client.get(f"/cgi-bin/{call}?access_token=x").json["errcode"] == 40001
+    assert client.get(f"/cgi-bin/{call}").json["errcode"] == 41001
 
 
 def test_wechats_own_refusal_is_handed_on(client, sandbox):

@@ -618,7 +618,7 @@ def test_a_forced_refresh_is_marked_in_the_log(caplog):
     room = Room()
     room.tick()
     event = next(event for event in room.events if isinstance(event, RefreshEvent))
-    RefreshLog({})(RefreshEvent(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
+    RefreshLog(room.service.registry)(RefreshEvent(event.key, Outcome.REFRESHED, 0.1, 2, forced=True))
     assert caplog.records[-1].fields["forced"] is True
 
 

@@ -205,9 +205,9 @@ def test_a_signature_of_each_app_passes_with_its_own_agent_and_with_no_other(ser
 def test_tokens_and_tickets_of_two_apps_are_four_and_two(service, wecom):
     tokens = {service.access_token(name).value for name in ("corp/crm", "corp/oa")}
     tickets = {
-        service.ticket(name, of_agent=of_agent).value
+        service.ticket(name, kind).value
         for name in ("corp/crm", "corp/oa")
-        for of_agent in (False, True)
+        for kind in (CredentialKind.JSAPI_TICKET, CredentialKind.AGENT_TICKET)
     }
     assert (len(tokens), len(tickets)) == (2, 4)
     assert service.access_token("corp/crm").value in tokens
@@ -273,7 +273,7 @@ def test_the_api_hands_out_an_agent_s_token_and_both_tickets(client, service):
 def test_an_official_account_has_no_ticket_of_an_agent(wecom):
     shop = OfficialAccount("shop", "wx0123456789abcdef", "s" * 32, (HostRule.parse("corp.example.com"),))
     with service_at(wecom.url, accounts=(shop,)) as service, pytest.raises(NoAgent):
-        service.ticket("shop", of_agent=True)
+        service.ticket("shop", CredentialKind.AGENT_TICKET)
 
 
 def test_a_dead_token_is_replaced_when_it_is_reported(client, wecom):
@@ -295,7 +295,7 @@ def test_wecom_s_dialect_gives_a_token_and_its_tickets(client, service):
     of_agent = client.get(f"/cgi-bin/ticket/get?{query}&type=agent_config").json
     assert (of_corp["ticket"], of_agent["ticket"]) == (
         service.ticket("corp/crm").value,
-        service.ticket("corp/crm", of_agent=True).value,
+        service.ticket("corp/crm", CredentialKind.AGENT_TICKET).value,
     )
     by_number = client.get(f"/cgi-bin/gettoken?corpid={CORP_ID}&corpsecret=1000003.{KEEPER_KEY}").json
     assert by_number["access_token"] == service.access_token("corp/oa").value

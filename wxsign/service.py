@@ -8,7 +8,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from wxsign.accounts import AccountKind, AccountRegistry, NoAgent, OfficialAccount, SignsNoPages
+from wxsign.accounts import AccountKind, AccountRegistry, NoAgent, NoCards, OfficialAccount, SignsNoPages
 from wxsign.broker import CredentialBroker, Outcome, Result, Surroundings
 from wxsign.credentials import CredentialKey, CredentialKind, asked_for
 from wxsign.errors import CredentialUnavailable, HostNotAllowed
@@ -139,7 +139,7 @@ class WxSign:
         self.client = client or WeChatClient(settings.api_base)
         self.wecom = WeComClient(settings.wecom_api_base)
         self.sessions = Sessions(lambda work: self.broker.link.call(work))  # noqa: PLW0108 - there is no broker yet
-        self._upstream = WeChatUpstream(self.client, self.wecom, SourceReader(_read_redis), self.registry)
+        self.upstream = WeChatUpstream(self.client, self.wecom, SourceReader(_read_redis), self.registry)
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time
@@ -150,8 +150,7 @@ class WxSign:
         self._tokens = _keys_of(settings, CredentialKind.ACCESS_TOKEN)
         self._agent_tickets = _keys_of(settings, CredentialKind.AGENT_TICKET)
         self._keys = {account.name: _needed(settings, account) for account in self.registry}
-        names = {key: name for name, keys in self._keys.items() for key in keys}
-        self._observers: tuple[Observer, ...] = (RefreshLog(names), *observers)
+        self._observers: tuple[Observer, ...] = (RefreshLog(self.registry), *observers)
         # One for each process, by its id: threads do not survive a fork, and locks may be held in it for ever.
         self._brokers: dict[int, CredentialBroker] = {}
         self._overviews: dict[int, Overview] = {}
@@ -231,17 +230,19 @@ class WxSign:
         held, verified = self.broker.report(key, rejected, client)
         return self._token_answer(key, held, verified=verified)
 
-    def ticket(self, account: str, *, of_agent: bool = False) -> TicketAnswer:
-        """The account's current jsapi_ticket, or the ticket that an app of WeCom has for `wx.agentConfig`.
+    def ticket(self, account: str, kind: CredentialKind = CredentialKind.JSAPI_TICKET) -> TicketAnswer:
+        """The account's current jsapi_ticket; its wx_card ticket, or that of an app of WeCom for `wx.agentConfig`.
 
-        Raises `UnknownAccount`, `SignsNoPages`, `NoAgent`, `CredentialUnavailable`.
+        Raises `UnknownAccount`, `SignsNoPages`, `NoAgent`, `NoCards`, `CredentialUnavailable`.
         """
         chosen = self.registry.get(account)
         if chosen.kind is AccountKind.MINIPROGRAM:
             raise SignsNoPages
-        if of_agent and chosen.agent is None:
+        if kind is CredentialKind.AGENT_TICKET and chosen.agent is None:
             raise NoAgent
-        key = (self._agent_tickets if of_agent else self._tickets)[chosen.name]
+        if kind is CredentialKind.CARD_TICKET and chosen.agent is not None:
+            raise NoCards
+        key = self.settings.key_of(chosen, kind)
         held = self.broker.fresh(key)
         return TicketAnswer(held.value, *told(self.broker, key, held))
 
@@ -322,7 +323,7 @@ class WxSign:
             observers = (*observers, lambda event: metrics.observe(event, registry))
         broker = CredentialBroker(
             store,
-            self._upstream,
+            self.upstream,
             warm=[
                 *(key for a in self.registry if self.is_warm(a) for key in asked_for(self._keys[a.name])),
                 *(key for key, _ in mirrored),

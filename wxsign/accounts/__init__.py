@@ -1,8 +1,8 @@
 """Who may sign for which hosts, and who may ask with which keys."""
 
-from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_within, sha256_of_key
+from wxsign.accounts.clients import DEFAULT_SCOPES, SCOPES, ApiClient, address_within, key_id, sha256_of_key
 from wxsign.accounts.hosts import LOOPBACK, AnyPort, HostRule
-from wxsign.accounts.official import DAILY_LIMITS, AccountKind, OfficialAccount, SignsNoPages
+from wxsign.accounts.official import DAILY_LIMITS, AccountKind, NoCards, OfficialAccount, SignsNoPages
 from wxsign.accounts.registry import DEFAULT_ACCOUNT, AccountRegistry
 from wxsign.accounts.sinks import FileSink, RedisSink, Sink
 from wxsign.accounts.source import Fields, FileSource, HttpSource, RedisSource, Source
@@ -36,6 +36,7 @@ __all__ = [
     "HostRule",
     "HttpSource",
     "NoAgent",
+    "NoCards",
     "OfficialAccount",
     "RedisSink",
     "RedisSource",
@@ -43,5 +44,6 @@ __all__ = [
     "Sink",
     "Source",
     "address_within",
+    "key_id",
     "sha256_of_key",
 ]

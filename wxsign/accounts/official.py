@@ -58,6 +58,17 @@ class SignsNoPages(BadRequest):
         )
 
 
+class NoCards(BadRequest):
+    """Only an Official Account has a wx_card ticket."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no_cards",
+            Text("This account has no wx_card ticket.", "该账号没有 wx_card 的 ticket。"),
+            Text("Cards are an Official Account's.", "卡券属于公众号。"),
+        )
+
+
 class AccountKind(StrEnum):
     """What an account is. A Mini Program (小程序) has an access_token of the same kind, and no web pages to sign for.
 

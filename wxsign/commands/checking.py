@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wxsign.accounts import SCOPES, sha256_of_key
+from wxsign.accounts import SCOPES, key_id, sha256_of_key
 from wxsign.accounts.relayed import is_relay_pattern
 from wxsign.commands.group import language, main, say, service_of
 from wxsign.commands.remarks import remarks
 from wxsign.errors import StoreUnavailable
+from wxsign.settings import load_settings
 from wxsign.settings.addresses import shown_store_url
 from wxsign.settings.table import DEFAULT_API_BASE
 from wxsign.signing import parse_page_url, sign, string_to_sign
@@ -168,3 +169,21 @@ def new_client(name: str, scopes: tuple[str, ...], names: tuple[str, ...], paths
         click.echo(f"accounts = {json.dumps(list(names))}")
     if paths:
         click.echo(f"relay_paths = {json.dumps(list(paths))}")
+
+
+@main.command()
+@click.pass_obj
+def clients(config: str | None) -> None:
+    """List the clients with what they may do, and the ids of their keys. 列出客户端、权限和密钥编号。
+
+    The id is the first six digits of a key's SHA-256; the log names it with each call, so it tells when the old key of a
+    rotation is not used any more. 编号是密钥 SHA-256 的前六位；日志在每次调用中写出它，轮换密钥时可据此判断旧密钥是否仍在使用。
+    """
+    for known in load_settings(config).clients:
+        ids = ", ".join(key_id(digest) for digest in known.key_sha256) or "-"
+        names = "*" if known.accounts is None else ", ".join(sorted(known.accounts))
+        places = ", ".join(map(str, known.allow_from)) or "*"
+        click.echo(f"{known.name}  keys {ids}  scopes {', '.join(sorted(known.scopes))}")
+        click.echo(f"  accounts {names}  from {places}")
+        if known.relay_paths:
+            click.echo(f"  relay    {', '.join(known.relay_paths)}")

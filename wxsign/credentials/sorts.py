@@ -284,6 +284,7 @@ _JSAPI_TICKET: Final = Sort(
     told_expiry=_ticket_told_expiry,
 )
 
+_CARD_TICKET: Final = replace(_JSAPI_TICKET, kind=CredentialKind.CARD_TICKET)
 # Inside its life WeCom gives an app's token again, like a stable one; nothing forces another (path/91039).
 _WECOM_TOKEN: Final = replace(_STABLE_TOKEN, call="gettoken", forced_by=None)
 # The corporation's ticket and the app's (path/96909): each is fetched with the token of the app's own secret.
@@ -298,12 +299,15 @@ _AGENT_TICKET: Final = replace(_CORP_TICKET, kind=CredentialKind.AGENT_TICKET, c
 _ROWS: Final = {
     (CredentialKind.ACCESS_TOKEN, TokenEndpoint.STABLE): _STABLE_TOKEN,
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.STABLE): _JSAPI_TICKET,
+    (CredentialKind.CARD_TICKET, TokenEndpoint.STABLE): _CARD_TICKET,
     (CredentialKind.CANARY, TokenEndpoint.STABLE): _CANARY,
     (CredentialKind.ACCESS_TOKEN, TokenEndpoint.CLASSIC): _CLASSIC_TOKEN,
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.CLASSIC): _JSAPI_TICKET,
+    (CredentialKind.CARD_TICKET, TokenEndpoint.CLASSIC): _CARD_TICKET,
     (CredentialKind.ACCESS_TOKEN, TokenEndpoint.WECOM): _WECOM_TOKEN,
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.WECOM): _CORP_TICKET,
     (CredentialKind.ACCESS_TOKEN, TokenEndpoint.SOURCE): _SOURCE_TOKEN,
     (CredentialKind.JSAPI_TICKET, TokenEndpoint.SOURCE): _JSAPI_TICKET,
+    (CredentialKind.CARD_TICKET, TokenEndpoint.SOURCE): _CARD_TICKET,
     (CredentialKind.AGENT_TICKET, TokenEndpoint.WECOM): _AGENT_TICKET,
 }

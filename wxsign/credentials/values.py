@@ -17,6 +17,7 @@ class CredentialKind(StrEnum):
 
     ACCESS_TOKEN = "access_token"  # noqa: S105 -- the name of a kind, not a token
     JSAPI_TICKET = "jsapi"
+    CARD_TICKET = "wx_card"
     AGENT_TICKET = "agent_config"
     CANARY = "canary"
 

@@ -197,7 +197,7 @@ def error_answer(
     """
     status = status_of(error)
     headers = [*more]
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
         seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
         headers.append(("Retry-After", str(max(1, ceil(seconds)))))
     if isinstance(error, MethodNotAllowedError):

@@ -14,9 +14,11 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from wxsign.http.calls import MAX_BODY_BYTES, call_of
+from wxsign.http.cards import SIGN_CARD
 from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Bucket, answer_diagnose, answer_report
+from wxsign.http.gate import Gate
 from wxsign.http.jsconfig import AGENTCONFIG_PATH, JSCONFIG_PATH, answer_jsconfig
-from wxsign.http.protected import API_PREFIX, OPERATIONS, Gate, Operation, answer_protected
+from wxsign.http.protected import API_PREFIX, OPERATIONS, Operation, answer_protected
 from wxsign.http.relay import RELAY_BODY_BYTES, RELAY_METHODS, RELAY_PATH, Relay, unreadable_body
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
     gate = Gate(service.settings.clients)
     relay = Relay(service).relay
     relayed = Operation(RELAY_PATH, RELAY_METHODS, "relay", relay)
-    for operation, read in (*((operation, _body) for operation in OPERATIONS), (relayed, _body_to_relay)):
+    ours = ((operation, _body) for operation in (*OPERATIONS, SIGN_CARD))
+    for operation, read in (*ours, (relayed, _body_to_relay)):
         endpoint = operation.answer.__name__.strip("_")
         _add(routes, API_PREFIX + operation.path, endpoint, _view(service, gate, operation, read))
     return routes

@@ -16,8 +16,8 @@ from flask import Blueprint, Response, request
 from wxsign.errors import StoreUnavailable, Text, Unauthorized, WxSignError
 from wxsign.http.answers import NotFoundError
 from wxsign.http.calls import language_of
+from wxsign.http.gate import Gate
 from wxsign.http.pages import mount, rendered
-from wxsign.http.protected import Gate
 from wxsign.service import WxSign
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Console:
         if not self._service.sessions.admits(f"login|{address}", LOGINS_AN_ADDRESS, WINDOW_SECONDS):
             return _page("login.html", 429, said=_TOO_OFTEN)
         try:
-            client = self._gate.client(f"Bearer {request.form.get('key', '').strip()}")
+            client = self._gate.key(f"Bearer {request.form.get('key', '').strip()}").client
         except Unauthorized:
             return _page("login.html", 401, said=_WRONG_KEY)
         if not self._may_enter(client):

@@ -7,32 +7,42 @@ here: a token is the fleet's, and `force_refresh` is a report of it.
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from cachetools import TTLCache
 from flask import Blueprint, Response, request
 
 from wxsign.accounts import AccountKind
 from wxsign.broker import Asking
 from wxsign.credentials import CredentialKind
-from wxsign.errors import CredentialUnavailable, FailureScope, Unauthorized, UnknownAccount, WeChatRefused
+from wxsign.errors import (
+    CredentialUnavailable,
+    FailureScope,
+    Forbidden,
+    Unauthorized,
+    UnknownAccount,
+    WeChatError,
+    WeChatRefused,
+)
 from wxsign.http.answers import Answer, NotFoundError, json_answer, unexpected
 from wxsign.http.blueprint import response_of
 from wxsign.http.calls import call_of
+from wxsign.http.gate import Gate, Key, admit, note_denied, note_read, note_unknown
 from wxsign.http.presets import PLAIN, PRESETS, Preset
-from wxsign.http.protected import Gate
+from wxsign.wechat import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wxsign.accounts import ApiClient, OfficialAccount
+    from wxsign.accounts import OfficialAccount
     from wxsign.http.calls import Call
     from wxsign.service import WxSign
 
-logger = logging.getLogger("wxsign.api")
-
 PREFIX: Final = "/cgi-bin"
+ADDRESSES_SECONDS: Final = 3600
+# What stands in a path's place in the log, where SDKs are told apart by nothing.
+_PATH: Final = "dialect"
 # What WeChat writes behind these numbers; ours says more where that helps.
 # 40125 and not 40001: to that co-wechat-api answers by asking again, without end.
 _REFUSED: Final = (
@@ -66,6 +76,7 @@ class _Asked(NamedTuple):
     call: Call
     fields: Mapping[str, object]
     preset: Preset
+    addresses: TTLCache[tuple[tuple[str, ...], str], tuple[str, ...]]
 
     def text(self, name: str) -> str:
         value = self.fields.get(name)
@@ -76,12 +87,13 @@ class _Asked(NamedTuple):
 def dialect_routes(service: WxSign) -> Blueprint:
     """WeChat's paths, at the root and below `/for/<sdk>/`."""
     routes, gate = Blueprint("dialect", __name__), Gate(service.settings.clients)
+    addresses: TTLCache[tuple[tuple[str, ...], str], tuple[str, ...]] = TTLCache(4, ADDRESSES_SECONDS)
 
     def add(path: str, method: str, answer: Callable[[_Asked], Mapping[str, object]]) -> None:
         def view(sdk: str = "") -> Response:
             if sdk and sdk not in PRESETS:
                 raise NotFoundError
-            asked = _Asked(service, gate, call_of(request.environ), {}, PRESETS.get(sdk, PLAIN))
+            asked = _Asked(service, gate, call_of(request.environ), {}, PRESETS.get(sdk, PLAIN), addresses)
             return response_of(_answered(asked, method, answer))
 
         for prefix in ("", "/for/<sdk>"):
@@ -91,6 +103,8 @@ def dialect_routes(service: WxSign) -> Blueprint:
     add("/token", "GET", _token)
     add("/stable_token", "POST", _stable_token)
     add("/ticket/getticket", "GET", _ticket)
+    add("/get_api_domain_ip", "GET", _domain_ips)
+    add("/getcallbackip", "GET", _callback_ips)
     add("/gettoken", "GET", _corp_token)
     add("/get_jsapi_ticket", "GET", _corp_ticket)
     add("/ticket/get", "GET", _agent_ticket)
@@ -140,17 +154,17 @@ def _unavailable(error: CredentialUnavailable) -> Mapping[str, object]:
 
 
 def _token(asked: _Asked) -> Mapping[str, object]:
-    client, account = _admitted(asked)
-    return _given(asked, client, account, stable=False)
+    key, account = _admitted(asked)
+    return _given(asked, key, account, stable=False)
 
 
 def _stable_token(asked: _Asked) -> Mapping[str, object]:
-    client, account = _admitted(asked)
+    key, account = _admitted(asked)
     if asked.fields.get("force_refresh") is True:
         # Rule 4: what stands now is what the caller says is dead.
         now = asked.service.access_token(account.name)
-        asked.service.report_rejected(account.name, now.value, client.name)
-    return _given(asked, client, account, stable=True)
+        asked.service.report_rejected(account.name, now.value, key.client.name)
+    return _given(asked, key, account, stable=True)
 
 
 def _corp_token(asked: _Asked) -> Mapping[str, object]:
@@ -160,12 +174,12 @@ def _corp_token(asked: _Asked) -> Mapping[str, object]:
         if not value:
             raise _Refused(errcode, f"{name} missing")
     agent, _, key = given.partition(".")
-    client, account = _known(asked, f"{corp_id}/{agent}", corp_id, key)
-    return {"errcode": 0, "errmsg": "ok", **_given(asked, client, account, stable=False)}
+    known, account = _known(asked, f"{corp_id}/{agent}", corp_id, key)
+    return {"errcode": 0, "errmsg": "ok", **_given(asked, known, account, stable=False)}
 
 
-def _admitted(asked: _Asked) -> tuple[ApiClient, OfficialAccount]:
-    """The client and the account of an Official Account's call, or a Mini Program's."""
+def _admitted(asked: _Asked) -> tuple[Key, OfficialAccount]:
+    """The key and the account of an Official Account's call, or a Mini Program's."""
     if asked.text("grant_type") != "client_credential":
         raise _Refused(40002, "invalid grant_type")
     for name, errcode in (("appid", 41002), ("secret", 41004)):
@@ -174,52 +188,38 @@ def _admitted(asked: _Asked) -> tuple[ApiClient, OfficialAccount]:
     return _known(asked, asked.text("appid"), asked.text("appid"), asked.text("secret"))
 
 
-def _known(asked: _Asked, wanted: str, app_id: str, key: str) -> tuple[ApiClient, OfficialAccount]:
-    """The client and the account; an unknown appid, a wrong key, a missing scope and a wrong address are answered alike."""
-    client, reason = None, ""
+def _known(asked: _Asked, wanted: str, app_id: str, text: str) -> tuple[Key, OfficialAccount]:
+    """The key and the account; an unknown appid, a wrong key, a missing scope and a wrong address are answered alike."""
+    key = None
     try:
-        client = asked.gate.client(f"Bearer {key}")
+        key = asked.gate.key(f"Bearer {text}")
+        admit(key.client, "token:read", asked.call.remote_addr)
         account = asked.service.registry.get(wanted)
+        # An account's name is no appid.
+        if key.client.may_use(account.name) and account.app_id == app_id:
+            return key, account
     except Unauthorized:
-        reason = "unknown key"
+        note_unknown(asked.gate, asked.call, sent=True, path=_PATH)
+        raise _Refused(*_REFUSED) from None
+    except Forbidden as refusal:
+        note_denied(asked.call, key, refusal.reason, _PATH)
+        raise _Refused(*_REFUSED) from None
     except UnknownAccount:
-        reason = "account"
-    else:
-        reason = _reason(asked, client, account, app_id)
-        if not reason:
-            return client, account
-    fields = {
-        "client": client.name if client else "",
-        "remote_addr": asked.call.remote_addr,
-        "reason": reason,
-    }
-    more = {"path": "dialect", "request_id": asked.call.request_id}
-    logger.warning("wxsign.denied", extra={"fields": fields | more})
+        pass
+    note_denied(asked.call, key, "account", _PATH)
     raise _Refused(*_REFUSED)
 
 
-def _reason(asked: _Asked, client: ApiClient, account: OfficialAccount, app_id: str) -> str:
-    """Why the client may not have it; empty where it may."""
-    if not client.may_call_from(asked.call.remote_addr):
-        return "address"
-    if "token:read" not in client.scopes:
-        return "scope"
-    # An account's name is no appid.
-    return "" if client.may_use(account.name) and account.app_id == app_id else "account"
-
-
-def _given(
-    asked: _Asked, client: ApiClient, account: OfficialAccount, *, stable: bool
-) -> Mapping[str, object]:
+def _given(asked: _Asked, key: Key, account: OfficialAccount, *, stable: bool) -> Mapping[str, object]:
     service = asked.service
     answer = service.access_token(account.name)
     told = asked.preset.told(answer.expires_in_seconds, stable=stable)
-    key = service.settings.key_of(account, CredentialKind.ACCESS_TOKEN)
-    caller = f"{client.name}@{asked.call.remote_addr}"
+    name = service.settings.key_of(account, CredentialKind.ACCESS_TOKEN)
+    caller = f"{key.client.name}@{asked.call.remote_addr}"
     asking = Asking(caller, answer.expires_in_seconds, asked.preset.asks_a_loop)
-    if service.broker.guesses.given(key, answer.value, asking):
+    if service.broker.guesses.given(name, answer.value, asking):
         raise _Refused(*_LOOP)
-    _note(asked, client.name, account.name, "token")
+    note_read(asked.call, key, account.name, f"{_PATH}/token")
     return {"access_token": answer.value, "expires_in": told}
 
 
@@ -227,10 +227,10 @@ def _given(
 
 
 def _ticket(asked: _Asked) -> Mapping[str, object]:
-    account = _holder(asked, wecom=False, of_type="jsapi")
+    account = _holder(asked, wecom=False, of_types=("jsapi", "wx_card"))
     if account.kind is AccountKind.MINIPROGRAM:
         raise _Refused(48001, "api unauthorized: a Mini Program has no jsapi_ticket 小程序没有 jsapi_ticket")
-    return _ticket_of(asked, account)
+    return _ticket_of(asked, account, CredentialKind(asked.text("type")))
 
 
 def _corp_ticket(asked: _Asked) -> Mapping[str, object]:
@@ -238,25 +238,57 @@ def _corp_ticket(asked: _Asked) -> Mapping[str, object]:
 
 
 def _agent_ticket(asked: _Asked) -> Mapping[str, object]:
-    return _ticket_of(asked, _holder(asked, wecom=True, of_type="agent_config"), of_agent=True)
+    return _ticket_of(
+        asked, _holder(asked, wecom=True, of_types=("agent_config",)), CredentialKind.AGENT_TICKET
+    )
 
 
-def _holder(asked: _Asked, *, wecom: bool, of_type: str = "") -> OfficialAccount:
-    """The account, of this platform, whose token the call carries; `of_type` is the only type given here."""
+def _domain_ips(asked: _Asked) -> Mapping[str, object]:
+    return _addresses(asked, Caller.get_api_domain_ip)
+
+
+def _callback_ips(asked: _Asked) -> Mapping[str, object]:
+    return _addresses(asked, Caller.getcallbackip)
+
+
+def _addresses(asked: _Asked, fetch: Callable[[Caller, str], tuple[str, ...]]) -> Mapping[str, object]:
+    """WeChat's addresses, which are nobody's secret and change rarely: each process asks once an hour."""
     token = asked.text("access_token")
     if not token:
         raise _Refused(41001, "access_token missing")
-    if of_type and asked.text("type") != of_type:
-        raise _Refused(40097, f"invalid args: only type={of_type} is given here 仅支持 type={of_type}")
+    account, service = _account_of(asked.service, token), asked.service
+    client: Caller = service.wecom if account.kind is AccountKind.WECOM else service.client
+    known = (client.hosts, fetch.__name__)
+    addresses = asked.addresses.get(known)
+    if addresses is None:
+        try:
+            # By the present token: the caller's may be one that it replaced.
+            addresses = fetch(client, service.access_token(account.name).value)
+        except WeChatError as error:
+            raise CredentialUnavailable(error, 1, what="token") from None
+        asked.addresses[known] = addresses
+    return {"ip_list": list(addresses)}
+
+
+def _holder(asked: _Asked, *, wecom: bool, of_types: tuple[str, ...] = ()) -> OfficialAccount:
+    """The account, of this platform, whose token the call carries; `of_types` are those given here, where there are several."""
+    token = asked.text("access_token")
+    if not token:
+        raise _Refused(41001, "access_token missing")
+    if of_types and asked.text("type") not in of_types:
+        known = " or ".join(of_types)
+        raise _Refused(40097, f"invalid args: type has to be {known} 仅支持 {known}")
     account = _account_of(asked.service, token)
     if (account.kind is AccountKind.WECOM) is not wecom:
         raise _Refused(*_NO_TOKEN)
     return account
 
 
-def _ticket_of(asked: _Asked, account: OfficialAccount, *, of_agent: bool = False) -> Mapping[str, object]:
-    answer = asked.service.ticket(account.name, of_agent=of_agent)
-    _note(asked, "", account.name, "ticket")
+def _ticket_of(
+    asked: _Asked, account: OfficialAccount, kind: CredentialKind = CredentialKind.JSAPI_TICKET
+) -> Mapping[str, object]:
+    answer = asked.service.ticket(account.name, kind)
+    note_read(asked.call, None, account.name, f"{_PATH}/ticket")
     told = asked.preset.told(answer.expires_in_seconds, ticket=True)
     return {"errcode": 0, "errmsg": "ok", "ticket": answer.value, "expires_in": told}
 
@@ -272,14 +304,3 @@ def _account_of(service: WxSign, token: str) -> OfficialAccount:
         return service.registry.get(owner.app_id)
     except UnknownAccount:
         raise _Refused(*_NO_TOKEN) from None
-
-
-def _note(asked: _Asked, client: str, account: str, what: str) -> None:
-    fields = {
-        "client": client,
-        "account": account,
-        "remote_addr": asked.call.remote_addr,
-        "path": f"dialect/{what}",
-        "request_id": asked.call.request_id,
-    }
-    logger.info("wxsign.api", extra={"fields": fields})

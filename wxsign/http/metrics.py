@@ -11,7 +11,8 @@ from wxsign.errors import Forbidden, RequestError, Text, Unauthorized
 from wxsign.http.answers import error_answer, unexpected
 from wxsign.http.blueprint import response_of
 from wxsign.http.calls import call_of
-from wxsign.http.protected import CHALLENGE, Gate
+from wxsign.http.gate import Gate
+from wxsign.http.protected import CHALLENGE
 
 if TYPE_CHECKING:
     from wxsign.http.calls import Call
@@ -70,7 +71,7 @@ def _check(service: WxSign, gate: Gate, call: Call) -> None:
     """Raises `Unauthorized` without a key, `Forbidden` with one that does not open this."""
     if _is_near(service, call.remote_addr):
         return
-    client = gate.client(call.authorization)
+    client = gate.key(call.authorization).client
     if not client.may_call_from(call.remote_addr):
         raise Forbidden("address")
     if "admin" not in client.scopes:

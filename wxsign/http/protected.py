@@ -1,18 +1,15 @@
 """The protected API: the account's tokens and tickets for the owner's other systems, against a client key.
 
-A key opens what its scopes and accounts say. A missing and a wrong key are answered alike, in the same time; an account
-that does not exist and one that a client may not use are not told apart. Nothing here is for browsers: no CORS.
+An account that does not exist and one that a client may not use are not told apart. Nothing here is for browsers: no CORS.
 """
 
 from __future__ import annotations
 
-import hmac
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from wxsign.accounts import sha256_of_key
+from wxsign.credentials import CredentialKind
 from wxsign.errors import BadRequest, Forbidden, Text, Unauthorized, UnknownAccount
 from wxsign.http.answers import (
     Answer,
@@ -26,10 +23,11 @@ from wxsign.http.answers import (
     unexpected,
 )
 from wxsign.http.calls import JSON, json_pairs, text_of, unique
+from wxsign.http.gate import Gate, TooManyAttemptsError, admit, note_denied, note_read, note_unknown
 from wxsign.quota import clear_quota
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from wxsign.accounts import ApiClient
     from wxsign.broker import Theft
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from wxsign.http.calls import Call
     from wxsign.service import WxSign
     from wxsign.states import AccountState, CredentialState, TicketAnswer, TokenAnswer
-
-logger = logging.getLogger("wxsign.api")
 
 API_PREFIX: Final = "/api/v1"
 
@@ -76,74 +72,34 @@ class Operation:
     tagged: bool = False
 
 
-class Gate:
-    """Knows the clients by the hashes of their keys."""
-
-    def __init__(self, clients: Iterable[ApiClient]) -> None:
-        self._known = tuple((digest.encode(), client) for client in clients for digest in client.key_sha256)
-
-    def client(self, authorization: str) -> ApiClient:
-        """Return the client that an `Authorization` header names. Raises Unauthorized, after the same work in every case."""
-        scheme, _, key = authorization.partition(" ")
-        key = key.strip() if scheme.lower() == "bearer" else ""
-        presented = sha256_of_key(key).encode()
-        found = None
-        for digest, client in self._known:
-            if hmac.compare_digest(presented, digest):
-                found = client
-        if found is None or not key:
-            raise Unauthorized
-        return found
-
-
 def answer_protected(
     service: WxSign, gate: Gate, operation: Operation, call: Call, wanted: str = "", path: str = ""
 ) -> Answer | Stream:
     """Return the answer to a request of the protected API. Raises nothing: every failure is an answer."""
-    client = None
+    key = None
     try:
         _check_method(operation, call)
-        client = gate.client(call.authorization)
-        asked = replace(_admitted(service, client, operation, call, wanted), path=path)
+        key = gate.key(call.authorization)
+        asked = replace(_admitted(service, key.client, operation, call, wanted), path=path)
         payload = operation.answer(asked)
         if isinstance(payload, Answer | Stream):
             return payload
-        fields = {
-            "client": client.name,
-            "account": asked.account,
-            "remote_addr": call.remote_addr,
-            "path": operation.path,
-            "request_id": call.request_id,
-        }
-        logger.info("wxsign.api", extra={"fields": fields})
+        note_read(call, key, asked.account, operation.path)
         if operation.tagged:
             return tagged_answer(payload, _PASSING, call.request_id, call.if_none_match)
         return json_answer(200, payload, call.request_id)
     except Exception as error:  # noqa: BLE001 - whatever happens, the caller gets an answer in our shape
         refusal = unexpected(error, call.request_id)
-        _note_denial(refusal, client, operation, call)
         challenge = (CHALLENGE,) if isinstance(refusal, Unauthorized) else ()
-        return error_answer(refusal, call.request_id, call.language, *challenge, keyed=client is not None)
-
-
-def _note_denial(refusal: WxSignError, client: ApiClient | None, operation: Operation, call: Call) -> None:
-    """Say who was turned away and why: an owner looks for a forgotten system, or for somebody who tries keys."""
-    if isinstance(refusal, Forbidden):
-        reason: str = refusal.reason
-    elif refusal.code == "relay_path_not_allowed":
-        reason = "path"
-    elif isinstance(refusal, Unauthorized):
-        reason = "unknown key" if call.authorization else "no key"
-    else:
-        return
-    fields = {
-        "client": client.name if client else "",
-        "remote_addr": call.remote_addr,
-        "reason": reason,
-        "path": operation.path,
-        "request_id": call.request_id,
-    }
-    logger.warning("wxsign.denied", extra={"fields": fields})
+        if isinstance(refusal, Unauthorized):
+            sent = bool(call.authorization)
+            if note_unknown(gate, call, sent=sent, path=operation.path):
+                refusal = TooManyAttemptsError()
+        elif isinstance(refusal, Forbidden):
+            note_denied(call, key, refusal.reason, operation.path)
+        elif refusal.code == "relay_path_not_allowed":
+            note_denied(call, key, "path", operation.path)
+        return error_answer(refusal, call.request_id, call.language, *challenge, keyed=key is not None)
 
 
 def _check_method(operation: Operation, call: Call) -> None:
@@ -152,10 +108,7 @@ def _check_method(operation: Operation, call: Call) -> None:
 
 
 def _admitted(service: WxSign, client: ApiClient, operation: Operation, call: Call, wanted: str) -> Asked:
-    if not client.may_call_from(call.remote_addr):
-        raise Forbidden("address")
-    if operation.scope is not None and operation.scope not in client.scopes:
-        raise Forbidden("scope")
+    admit(client, operation.scope, call.remote_addr)
     return Asked(service, client, _account_name(service, client, wanted) if wanted else "", call)
 
 
@@ -258,7 +211,11 @@ def _ticket(asked: Asked) -> Mapping[str, object]:
 
 
 def _agent_ticket(asked: Asked) -> Mapping[str, object]:
-    return _ticket_of(asked.service.ticket(asked.account, of_agent=True))
+    return _ticket_of(asked.service.ticket(asked.account, CredentialKind.AGENT_TICKET))
+
+
+def _card_ticket(asked: Asked) -> Mapping[str, object]:
+    return _ticket_of(asked.service.ticket(asked.account, CredentialKind.CARD_TICKET))
 
 
 def _ticket_of(answer: TicketAnswer) -> Mapping[str, object]:
@@ -294,5 +251,6 @@ OPERATIONS: Final = (
     Operation(
         "/accounts/<path:account>/tickets/agent_config", _READ, "ticket:read", _agent_ticket, tagged=True
     ),
+    Operation("/accounts/<path:account>/tickets/wx_card", _READ, "ticket:read", _card_ticket, tagged=True),
     Operation("/accounts/<path:account>/quota/clear", ("POST",), "admin", _clear_quota),
 )

@@ -9,10 +9,8 @@ from wxsign.broker import Adopted, Outcome
 from wxsign.errors import WeChatRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from wxsign.accounts import AccountRegistry
     from wxsign.broker import RefreshEvent
-    from wxsign.credentials import CredentialKey
 
 logger = logging.getLogger("wxsign.refresh")
 
@@ -20,11 +18,11 @@ logger = logging.getLogger("wxsign.refresh")
 class RefreshLog:
     """Writes one line for each call of WeChat: a failure as a warning, with WeChat's words and what to do.
 
-    `names` has the account's name for each key.
+    `registry` knows the account of a key.
     """
 
-    def __init__(self, names: Mapping[CredentialKey, str]) -> None:
-        self._names = names
+    def __init__(self, registry: AccountRegistry) -> None:
+        self._registry = registry
 
     def __call__(self, event: RefreshEvent | Adopted) -> None:
         """Write the line of one event."""
@@ -32,7 +30,7 @@ class RefreshLog:
             return
         failed = event.outcome in {Outcome.FAILED, Outcome.DEAD}
         level = logging.WARNING if failed else logging.INFO
-        fields = {"account": self._names.get(event.key, ""), **_fields(event)}
+        fields = {"account": self._registry.get(event.key.owner).name, **_fields(event)}
         logger.log(level, "wxsign.%s", event.outcome, extra={"fields": fields})
 
 

@@ -157,6 +157,18 @@ def bridge_preflight() -> Response:
     return response
 
 
+@bridge.post("/bridge/card")
+def bridge_card() -> Response:
+    """The verdict on the signature of addCard and chooseCard: the values that are signed come as a list."""
+    fields = _fields()
+    values = fields.get("values")
+    listed = [str(value) for value in values] if isinstance(values, list) else []
+    verdict, (english, chinese) = _sandbox().verify_card(
+        str(fields.get("appId", "")), listed, str(fields.get("signature", ""))
+    )
+    return _open(jsonify({"ok": verdict.ok, "detail": {"en": english, "zh": chinese}}))
+
+
 @bridge.post("/bridge/verify")
 def bridge_verify() -> Response:
     """preVerifyJSAPI, and agentConfig in WeCom: the verdict on a page's config, in the words of the client."""

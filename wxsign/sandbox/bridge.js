@@ -22,6 +22,7 @@
 
   const SCRIPT = new URL(document.currentScript.src);
   const VERIFY_URL = new URL('bridge/verify', SCRIPT).href;
+  const CARD_URL = new URL('bridge/card', SCRIPT).href;
   // Where wxsign.js finds a script in place of WeChat's, if neither of its hosts can be reached.
   window.wxsignStandIn = new URL('jweixin.js', SCRIPT).href;
   document.addEventListener('wxsign:stand-in', sayStandIn);
@@ -378,14 +379,22 @@
       });
     },
     openProductViewWithPid: told('打开商品页（沙箱）', 'a product page opens (sandbox)'),
-    batchAddCard(params, done) {
+    async batchAddCard(params, done) {
+      for (const card of params.card_list || []) {
+        const ext = JSON.parse(card.card_ext || '{}');
+        const signed = [card.card_id, ext.timestamp, ext.code, ext.openid, ext.nonce_str, ext.balance];
+        if (!await cardAccepted(params.appId, signed, ext.signature)) return done('fail_invalid card signature');
+      }
       const cards = (params.card_list || []).map((card) => Object.assign({ code: newId(''), is_succ: 1 }, card));
       const title = text(`沙箱：领取 ${cards.length} 张卡券`, `Sandbox: add ${cards.length} card(s)`);
-      confirmed(title, text('领取', 'Add'), done, () => ({ card_list: JSON.stringify(cards) }));
+      return confirmed(title, text('领取', 'Add'), done, () => ({ card_list: JSON.stringify(cards) }));
     },
-    chooseCard(params, done) {
+    async chooseCard(params, done) {
+      const signed = [params.appId, params.location_id, params.time_stamp, params.nonce_str, params.card_id, params.card_type];
+      // WeChat shows an empty list then; all that is left to do there is to go back.
+      if (!await cardAccepted(params.appId, signed, params.card_sign)) return done('cancel');
       const card = { card_id: params.card_id || 'pSandboxCard000000000000000', encrypt_code: newId('sandbox'), app_id: params.app_id };
-      confirmed(text('沙箱：选择卡券', 'Sandbox: choose a card'), card.card_id, done, () => ({ choose_card_info: JSON.stringify([card]) }));
+      return confirmed(text('沙箱：选择卡券', 'Sandbox: choose a card'), card.card_id, done, () => ({ choose_card_info: JSON.stringify([card]) }));
     },
     batchViewCard: told('打开卡券（沙箱）', 'cards open (sandbox)'),
     consumedShareCard: told('核销并分享卡券（沙箱）', 'card consumed and shared (sandbox)'),
@@ -418,6 +427,16 @@
     closeWindow: told('微信会关闭这个页面（沙箱不关）', 'WeChat would close this page (the sandbox does not)'),
     invokeMiniProgramAPI: (params, done) => done('fail_not in a mini program'),
   };
+
+  // Whether the wx_card ticket gives a card's signature; says why not.
+  async function cardAccepted(appId, signed, signature) {
+    const values = signed.filter((value) => value !== undefined && value !== null && value !== '').map(String);
+    const verdict = await (await fetch(CARD_URL, {
+      method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: JSON.stringify({ appId, values, signature: String(signature) }),
+    })).json();
+    if (!verdict.ok) console.warn(`wxsign sandbox: ${text(verdict.detail.zh, verdict.detail.en)}`);
+    return verdict.ok;
+  }
 
   // Has the sandbox verify a page's config, and keeps the list of what it may call from then on.
   async function preVerify(params, answer) {

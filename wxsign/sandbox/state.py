@@ -4,10 +4,11 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from wxsign.sandbox import api
+from wxsign.sandbox.cards import verify_card
 from wxsign.sandbox.checks import Answer, ApiCall, World
 from wxsign.sandbox.credentials import AccessToken, Account, Ticket
 from wxsign.sandbox.faults import Fault, FaultQueue
@@ -124,6 +125,13 @@ class Sandbox:
                     }
                 )
             return verdict
+
+    def verify_card(
+        self, appid: str, values: Sequence[str], signature: str
+    ) -> tuple[Verdict, tuple[str, str]]:
+        """WeChat's verdict on a card's signature, and why."""
+        with self._lock:
+            return verify_card(self._world(), appid, values, signature)
 
     # controls
 

@@ -6,6 +6,7 @@ Pure: time and randomness are handed in.
 """
 
 from wxsign.signing.agent import AgentConfig
+from wxsign.signing.card import Card, card_ext, card_sign, card_signature
 from wxsign.signing.interfaces import JS_API_LIST, OPEN_TAG_LIST
 from wxsign.signing.signature import JSConfig, Landing, sign, sign_agent, signature, string_to_sign
 from wxsign.signing.urls import (
@@ -53,11 +54,15 @@ __all__ = [
     "SPACE",
     "UNDEFINED",
     "AgentConfig",
+    "Card",
     "JSConfig",
     "Landing",
     "PageUrl",
     "SigningWarning",
     "canonical_url",
+    "card_ext",
+    "card_sign",
+    "card_signature",
     "ignored_parameters",
     "nested_pages",
     "parse_host",

@@ -57,11 +57,15 @@ class Caller:
 
     def get_api_domain_ip(self, access_token: str, *, attempt: int = 0) -> tuple[str, ...]:
         """Fetch the addresses of WeChat's API. It changes nothing and is cheap, so it tells whether a token is alive."""
-        endpoint = "/cgi-bin/get_api_domain_ip"
-        answer = self.call(
-            Request("GET", endpoint, access_token, query={"access_token": access_token}), attempt
-        )
-        addresses = answer.get("ip_list")
+        return self._ip_list("/cgi-bin/get_api_domain_ip", access_token, attempt)
+
+    def getcallbackip(self, access_token: str, *, attempt: int = 0) -> tuple[str, ...]:
+        """Fetch the addresses from which WeChat calls an account's own server."""
+        return self._ip_list("/cgi-bin/getcallbackip", access_token, attempt)
+
+    def _ip_list(self, endpoint: str, access_token: str, attempt: int) -> tuple[str, ...]:
+        query = {"access_token": access_token}
+        addresses = self.call(Request("GET", endpoint, access_token, query=query), attempt).get("ip_list")
         if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
             raise WeChatBadAnswer("bad_value", endpoint)
         return tuple(addresses)
