@@ -98,7 +98,7 @@ $(VENV)/.dev: scripts/setup scripts/find-python requirements/dev.txt pyproject.t
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.servers: scripts/system-packages $(VENV)/.dev
-	@scripts/system-packages nginx redis-server chromium openssl curl
+	@scripts/system-packages nginx redis-server chromium openssl curl php-cli
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

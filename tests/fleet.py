@@ -38,7 +38,8 @@ CLIENT_KEY = secrets.token_urlsafe(32)
 PAGE = "https://m.example.com/page?id=1"
 SAID = "said.log"
 # What they write for others to read on purpose, and what the search needs to know.
-NOT_LOGS = ("*.db*", "*.issued", "*.secret")
+# Stores, and what is there to hold a credential.
+NOT_LOGS = ("*.db*", "*.issued", "*.secret", "access_token.php")
 ENOUGH_TO_RECOGNISE = 20
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 import pytest
-from fleet import APPID, Fleet, fleet, one_account, wechat
+from fleet import APPID, Fleet, eventually, fleet, one_account, wechat
 from running import answers, ask, free_port, running
 from test_deploy import nginx_command
 
@@ -37,6 +37,7 @@ class Site:
     """WeChat, the service, and the nginx of the examples, with a client for every system."""
 
     def __init__(self, here: Path, sandbox: WeChat, systems: tuple[str, ...]) -> None:
+        self.token_file = here / "access_token.php"
         self.here, self.sandbox = here, sandbox
         self.port, self.tls_port, self.direct_port = free_port(), free_port(), free_port()
         self.keys = {name: secrets.token_urlsafe(32) for name in systems}
@@ -64,7 +65,8 @@ class Site:
             f'[clients.{name}]\nkey_sha256 = ["{sha256(key.encode()).hexdigest()}"]\nscopes = ["token:read"]\n'
             for name, key in self.keys.items()
         ]
-        (self.here / "wxsign.toml").write_text("".join(clients))
+        sink = f'[accounts.default.sinks.php]\npath = "{self.token_file}"\nformat = "php-sample"\n'
+        (self.here / "wxsign.toml").write_text("".join((sink, *clients)))
         account = one_account(self.sandbox.url, self.here)
         del account["WXSIGN_CLIENT_KEY"]
         return account | {
@@ -188,3 +190,13 @@ def test_a_shell_script_gets_the_token_and_its_key_stands_in_no_command_line(sit
     done = subprocess.run([script], env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert json.loads(done.stderr)["errcode"] == 40125
+
+
+def test_php_reads_the_file_that_is_kept_for_it(site, require_program, tmp_path):
+    php, example = require_program("php"), EXAMPLES / "token.php"
+    eventually(site.token_file.exists)
+    done = subprocess.run([php, example, site.token_file], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == site.ask(f"/cgi-bin/token?{QUERY}{site.keys['shop']}")["access_token"]
+    gone = subprocess.run([php, example, tmp_path / "nothing"], capture_output=True, text=True, check=False)
+    assert gone.returncode
+    assert "wxsign status" in gone.stdout + gone.stderr

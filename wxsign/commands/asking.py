@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from wxsign.commands.group import FAILED, UNUSABLE, explain, language, main, say, service_of
-from wxsign.errors import StoreUnavailable
+from wxsign.errors import StoreUnavailable, WeChatError, WeChatRefused
+from wxsign.logs import protect
 from wxsign.quota import clear_quota, quota_of
+from wxsign.settings import load_settings
+from wxsign.wechat import DEFAULT_API_BASE, WeChatClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,21 +33,35 @@ def jsconfig(config: str | None, url: str, account: str | None, agent: str | Non
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--verify",
     is_flag=True,
     help="Ask WeChat whether it lives; a dead one is replaced. 向微信验证，失效则换新。",
 )
-@click.pass_obj
-def token(config: str | None, name: str, *, verify: bool) -> None:
+@click.option("--app-id", help="Try an AppID that is configured nowhere. 试用一个未配置的 AppID。")
+@click.option("--secret-file", type=click.File(), help="Its AppSecret; - for stdin. AppSecret 文件。")
+@click.pass_context
+def token(
+    ctx: click.Context, name: str | None, app_id: str | None, secret_file: TextIO | None, *, verify: bool
+) -> None:
     """Print the access_token of account NAME: the token on stdout, its expiry on stderr. 打印 access_token。
 
+    With --app-id and --secret-file: WeChat's own answer, by stable_token, which retires nobody's token; used once and kept
+    nowhere. 加上 --app-id 和 --secret-file 时打印微信的原始应答；使用 stable_token，不影响任何现有 token，也不保存。
+
     \b
-    Example 示例:
+    Examples 示例:
       TOKEN=$(wxsign token default)
+      wxsign token --app-id wx0123456789abcdef --secret-file secret
     """
-    service = service_of(config)
+    if app_id is not None or secret_file is not None:
+        ctx.exit(_trial(app_id or "", secret_file, ctx.obj))
+    if not name:
+        raise click.UsageError(
+            "NAME, or --app-id and --secret-file / 请给出账号名，或 --app-id 和 --secret-file"
+        )
+    service = service_of(ctx.obj)
     answer = service.access_token(name)
     if verify:
         answer = service.report_rejected(name, answer.value, "command line")
@@ -54,6 +72,31 @@ def token(config: str | None, name: str, *, verify: bool) -> None:
         say("WeChat takes this token.", "微信接受该 token。", err=True)
     elif verify:
         say("WeChat had refused the token; this is a new one.", "微信已拒绝原 token，这是新的。", err=True)
+
+
+def _trial(app_id: str, secret_file: TextIO | None, config: str | None) -> int:
+    """Print WeChat's answer for an AppID and an AppSecret that are typed; returns the exit code."""
+    secret = secret_file.read().strip() if secret_file else ""
+    protect(secret)
+    for missing, option in ((not app_id.strip(), "--app-id"), (not secret, "--secret-file")):
+        if missing:
+            say(f"{option} is empty: type the AppID, and the file that holds its AppSecret.",
+                f"{option} 为空：请填写 AppID，以及存放其 AppSecret 的文件。", err=True)  # fmt: skip
+            return UNUSABLE
+    base = os.environ.get("WXSIGN_API_BASE", "") or (
+        load_settings(config).api_base if config else DEFAULT_API_BASE
+    )
+    try:
+        granted = WeChatClient(base).stable_token(app_id.strip(), secret)
+    except WeChatRefused as error:
+        click.echo(json.dumps({"errcode": error.errcode, "errmsg": error.errmsg}, ensure_ascii=False))
+        explain(error)
+        return FAILED
+    except WeChatError as error:
+        explain(error)
+        return FAILED
+    click.echo(json.dumps({"access_token": granted.value, "expires_in": granted.expires_in_seconds}))
+    return 0
 
 
 @main.command()

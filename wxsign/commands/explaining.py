@@ -12,6 +12,7 @@ from wxsign.commands.group import UNUSABLE, language, main, say, service_of
 from wxsign.diagnosis import Known, Verdict, cause_named, diagnose, page_in
 from wxsign.diagnosis.known import known_of
 from wxsign.errcodes import ERRCODES, entry_for
+from wxsign.platforms import WECOM_ERRCODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,8 @@ _VERDICTS: Final = {
 }
 
 
-@main.command()
+# -1 is an errcode, and no option.
+@main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True)
 @click.pass_context
 def explain(ctx: click.Context, words: tuple[str, ...]) -> None:
@@ -93,10 +95,9 @@ def _cause_lines(cause: Cause) -> Iterator[str]:
 
 def _errcode_lines(text: str) -> Iterator[str]:
     for number in dict.fromkeys(int(found) for found in _ERRCODE.findall(text)):
-        if number not in ERRCODES:
-            continue
         entries = {entry_for(number, token_endpoint=at_token) for at_token in (True, False)}
-        for entry in sorted(entries, key=lambda entry: entry.code):
+        known = [*(entries if number in ERRCODES else ()), *filter(None, (WECOM_ERRCODES.get(number),))]
+        for entry in sorted(known, key=lambda entry: entry.code):
             yield f"{number}  {entry.message.in_language(language())}"
             yield f"  {entry.hint.in_language(language())}"
     if found := _RID.search(text):
