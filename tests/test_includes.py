@@ -5,6 +5,7 @@ import pytest
 from wxsign.credentials import TokenEndpoint
 from wxsign.errors import ConfigError
 from wxsign.settings import load_settings
+from wxsign.settings.snapshot import Snapshot
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -100,6 +101,21 @@ def test_a_broken_included_file_is_named(folder):
         "30.toml" in key and "TOML" in words
         for key, words in problems_of(folder, 'include = ["accounts.d/*.toml"]\n').items()
     )
+
+
+def test_the_last_good_configuration_is_that_of_all_files(folder, monkeypatch, caplog):
+    (folder / "wxsign.toml").write_text('include = ["accounts.d/*.toml"]\n')
+    monkeypatch.setenv("WXSIGN_CONFIG", str(folder / "wxsign.toml"))
+    snapshot = Snapshot()
+    snapshot.read()
+    good = snapshot.settings
+    (folder / "accounts.d/20-two.toml").write_text("[accounts.tw")
+    snapshot.read_again()
+    assert snapshot.rejected
+    assert snapshot.settings is good
+    assert [each.name for each in good.accounts] == ["one", "two"]
+    (told,) = caplog.records
+    assert "20-two.toml" in told.fields["problems"]
 
 
 def test_defaults_are_those_of_every_account_that_does_not_say_otherwise(folder):

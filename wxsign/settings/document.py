@@ -134,7 +134,8 @@ def check_variables(environ: Mapping[str, str], document: Mapping[str, object], 
 
 
 def _named_variables(document: Mapping[str, object]) -> Iterator[str]:
-    for section in document.values():
-        for table in section.values() if isinstance(section, dict) else ():
-            if isinstance(table, dict):
-                yield from (str(value) for key, value in table.items() if key.endswith("_env"))
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from _named_variables(value)
+        elif key.endswith("_env"):
+            yield str(value)
