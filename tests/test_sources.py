@@ -1,11 +1,15 @@
 """An account without an AppSecret: another system hands out its token, and pages are signed all the same."""
 
+import itertools
 import json
+import os
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from at_sandbox import APP_IDS, KEEPER_KEY, SECRET, control, service_at, verdict, wechat
+from broker_desk import desks, key
 from redis_servers import redis_server
 from werkzeug.serving import make_server
 
@@ -45,11 +49,14 @@ class Keeper:
         keeper = self
         self.status, self.body = 200, {"access_token": "token-of-somebody", "expires_in": 5000}
         self.asked = []
+        self.replace = lambda: None
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 keeper.asked.append((self.command, self.path, self.headers.get("Authorization"), body))
+                if self.command == "POST":
+                    keeper.replace()
                 text = keeper.body if isinstance(keeper.body, str) else json.dumps(keeper.body)
                 self.send_response(keeper.status)
                 self.end_headers()
@@ -173,12 +180,21 @@ def test_one_that_does_not_answer_is_named_to_the_operator_alone():
 
 def test_a_dead_token_is_reported_where_the_source_takes_reports(keeper):
     source = of_keeper(keeper)._replace(refresh_url=f"{keeper.url}/refresh")
+    READER.token(source)
     READER.token(source, replace=True)
     assert [(method, path) for method, path, *_ in keeper.asked] == [("GET", "/wx"), ("POST", "/wx/refresh")]
     assert json.loads(keeper.asked[1][3]) == {"rejected": "token-of-somebody"}
     keeper.asked.clear()
     READER.token(of_keeper(keeper), replace=True)
     assert [method for method, *_ in keeper.asked] == ["GET"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "token")
+    with pytest.raises(WeChatUnreachable) as told:
+        READER.token(FileSource(str(tmp_path / "token"), Fields()))
+    assert told.value.detail
 
 
 # ------------------------------------------------------------------------------- how long it is believed
@@ -270,6 +286,70 @@ def test_wxsign_behind_wxsign_heals_a_dead_token_by_reporting_it(sandbox):
         server.server_close()
 
 
+def test_a_token_found_dead_where_the_ticket_is_fetched_is_reported_to_its_source(sandbox, keeper):
+    keeper.body = {"access_token": token_of(sandbox), "expires_in": 7000}
+    keeper.replace = lambda: keeper.body.update(access_token=token_of(sandbox))
+    source = of_keeper(keeper)._replace(refresh_url=f"{keeper.url}/refresh")
+    with service_at(sandbox.url, accounts=(account(source),)) as service:
+        service.jsconfig(PAGE)
+        dead = service.access_token("shop").value
+        control(sandbox, "kill", appid=APP_IDS["shop"], credential="stable_token")
+        # No client ever says that it is dead.
+        assert [result.error for result in service.refresh("shop")] == [None, None]
+        assert service.access_token("shop").value == keeper.body["access_token"] != dead
+        reports = [body for method, *_, body in keeper.asked if method == "POST"]
+        assert [json.loads(body) for body in reports] == [{"rejected": dead}]
+
+
+SOURCE_TOKEN = key(endpoint=TokenEndpoint.SOURCE)
+SOURCE_TICKET = key(CredentialKind.JSAPI_TICKET, TokenEndpoint.SOURCE)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_source_that_insists_on_a_dead_token_is_asked_at_a_bounded_rate(workers):
+    with desks("memory") as desk:
+        first, *_ = desk.fleet(workers)
+        first.hold(SOURCE_TICKET)
+        asked = desk.wechat.count("access_token")
+        desk.wechat.refuse_ticket_with = {"token-1"}
+        desk.run(600)
+        assert desk.wechat.count("access_token") - asked <= 2 * 600 / 30
+        forced = [call.at for call in desk.wechat.calls if call.force]
+        assert forced
+        assert all(later - sooner >= 30 for sooner, later in itertools.pairwise(forced))
+        desk.wechat.values |= {"access_token": "token-2", "jsapi": "ticket-2"}
+        desk.run(90)
+        assert first.get(SOURCE_TICKET) == "ticket-2"
+
+
+def polls_of_the_ticket(down):
+    with desks("memory") as desk:
+        worker = desk.worker()
+        worker.hold(SOURCE_TICKET)
+        desk.wechat.always["access_token"] = down
+        desk.run(1200)
+        assert worker.get(SOURCE_TICKET) == "ticket-1"
+        return desk.wechat.at("jsapi")
+
+
+def test_the_ticket_is_watched_as_closely_while_the_source_is_away():
+    away = WeChatUnreachable("connect", "token_from", host="token.example.com")
+    assert polls_of_the_ticket(away) == polls_of_the_ticket(None)
+
+
+def test_a_source_that_is_away_is_a_fault_of_its_own_account(sandbox):
+    nowhere = account(HttpSource("http://127.0.0.1:9/wx", "", "", Fields()))
+    other = replace(nowhere, name="news", app_id=APP_IDS["news"])
+    with service_at(sandbox.url, accounts=(nowhere, other)) as service:
+        for name in ("shop", "news"):
+            service.refresh(name)
+        faults = service._overview().faults()
+        assert {(fault.code, fault.accounts) for fault in faults} == {
+            ("source_failed", ("shop",)),
+            ("source_failed", ("news",)),
+        }
+
+
 def test_a_key_of_a_redis_gives_its_token_and_its_life():
     with redis_server() as server:
         mirror = RedisMirror(server.url)
@@ -328,6 +408,15 @@ def test_what_is_wrong_with_a_source_is_told_with_its_key(tmp_path, line, key, w
         settings_of(tmp_path, HEAD + line)
     problems = {problem.key: problem.message.en for problem in told.value.problems}
     assert words in problems[f"accounts.shop.{key}"]
+
+
+def test_a_variable_that_a_source_names_is_not_unknown(tmp_path):
+    file = tmp_path / "wxsign.toml"
+    line = 'token_from = { url = "https://token.example.com/wx", bearer_env = "WXSIGN_THEIR_KEY" }'
+    file.write_text(HEAD + line)
+    settings = load_settings(file, environ={"WXSIGN_THEIR_KEY": "the-bearer"})
+    assert settings.accounts[0].source.bearer == "the-bearer"
+    assert not settings.warnings
 
 
 def test_a_token_over_plain_http_is_warned_of(tmp_path):

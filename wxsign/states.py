@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wxsign.credentials import CredentialKey
     from wxsign.errors import WxSignError
 
-
 # Whose failure these are: this machine's alone, or the same whatever account is asked for; and those that nobody mends by
 # waiting.
 MACHINE_SCOPES = frozenset({FailureScope.ADDRESS, FailureScope.CONFIRMATION, FailureScope.NETWORK})
@@ -230,17 +229,18 @@ class Overview:
 
     def _account_fault(self, key: CredentialKey, failed: Failed) -> Fault:
         """A failure of WeChat's or of the network's is one fault, however many accounts it touches."""
-        error, machine = failed.error, self._broker.machine
+        error, name = failed.error, self._registry.get(key.owner).name
         scope = getattr(error, "scope", None)
-        name = self._registry.get(key.owner).name
-        of_machine, of_all = scope in MACHINE_SCOPES, scope in COMMON_SCOPES
+        machine = self._broker.machine if scope in MACHINE_SCOPES else ""
+        # That a source is away says nothing of WeChat, nor of other accounts.
+        of_all = scope in COMMON_SCOPES and error.code != "source_failed"
         return Fault(
-            id="|".join((str(scope or error.code), "" if of_all else name, machine if of_machine else "")),
+            id="|".join((str(scope or error.code), "" if of_all else name, machine)),
             code=error.code,
             message=error.message,
             hint=error.operator_hint,
             accounts=(name,),
-            machine=machine if of_machine else "",
+            machine=machine,
             since=failed.since,
             door="" if of_all else failed.door,
             passing=scope not in LASTING_SCOPES,

@@ -159,11 +159,19 @@ class Refresher:
             held = self._near.usable(key)
             return held is not None and held.value != refused
 
-        result = self.alone(key, lambda: self.refresh(key, Intent.RENEW, refused), replaced)
+        result = self.alone(key, lambda: self._replace(key, refused), replaced)
         if not isinstance(result.error, TooManyRefreshes):
             self._near.settle(key, result)
         held = self._near.usable(key)
         return held.value if held is not None else refused
+
+    def _replace(self, key: CredentialKey, refused: str) -> Result:
+        result = self.refresh(key, Intent.RENEW, refused)
+        given_again = result.outcome is Outcome.UNCHANGED and sort_of(key).handed_on
+        if given_again and self._reports.instead_of(key) is Intent.FORCE:
+            # Another system knows nothing of WeChat's refusal before it is told.
+            return self.patiently(lambda: self.refresh(key, Intent.FORCE, refused))
+        return result
 
     def _instead(self, key: CredentialKey) -> Intent:
         instead = self._reports.instead_of(key)
@@ -229,7 +237,7 @@ class Attempts:
         return scene
 
     def _is_settled(self, it: Try, need: RefreshNeed) -> bool:
-        if it.intent is Intent.RENEW:
+        if it.refused:
             held = self._near.usable(it.key)
             return held is not None and held.value != it.refused
         return need is RefreshNeed.NONE and it.intent is not Intent.ASKED

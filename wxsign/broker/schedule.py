@@ -176,12 +176,14 @@ class Doors(NamedTuple):
 
 def doors_of(key: CredentialKey, machine: str, secret_fingerprint: str) -> Doors:
     """The doors of `key` for the machine called `machine`."""
-    fleet = f"door|{key.name}"
+    fleet, sort = f"door|{key.name}", sort_of(key)
+    # The way to another system is not the way to WeChat: while that is away, tickets are watched as ever.
+    whose = f"{key.owner}|source" if sort.handed_on else key.owner
     return Doors(
         fleet=fleet,
-        machine=f"door|machine|{machine}|{key.api_base}|{key.owner}",
+        machine=f"door|machine|{machine}|{key.api_base}|{whose}",
         # What is fetched with a token proves nothing of the secret.
-        secret=f"door|secret|{secret_fingerprint}" if sort_of(key).needs is None else fleet,
+        secret=f"door|secret|{secret_fingerprint}" if sort.needs is None else fleet,
     )
 
 

@@ -5,10 +5,12 @@ The other system is a service, a file or a key of Redis. It may be another wxsig
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wxsign.accounts import FileSource, HttpSource
@@ -39,6 +41,7 @@ class SourceReader:
     ) -> None:
         self._read_redis = read_redis
         self._clock = clock
+        self._given: dict[HttpSource, str] = {}  # the last token of each, which is the one to report
 
     def token(self, source: Source, *, replace: bool = False) -> Granted:
         """The token that stands there, with 0 seconds where nobody says how long it lives.
@@ -49,10 +52,8 @@ class SourceReader:
         left: float | None = None
         try:
             if isinstance(source, HttpSource):
-                text = _asked(source)
-                if replace and source.refresh_url:
-                    rejected = self._granted(text, source.fields, left).value
-                    text = _asked(source, rejected)
+                rejected = self._given.get(source, "") if replace and source.refresh_url else ""
+                text = _asked(source, rejected)
             elif isinstance(source, FileSource):
                 text = _file(source)
             else:
@@ -64,7 +65,10 @@ class SourceReader:
         except (OSError, StoreUnavailable) as error:
             reason = error.detail if isinstance(error, StoreUnavailable) else error.strerror or ""
             raise WeChatUnreachable("connect", SOURCE, detail=reason) from None
-        return self._granted(text, source.fields, left)
+        granted = self._granted(text, source.fields, left)
+        if isinstance(source, HttpSource):
+            self._given[source] = granted.value
+        return granted
 
     def _granted(self, text: str, fields: Fields, left: float | None) -> Granted:
         value, given = _value_in(text, fields)
@@ -86,8 +90,15 @@ def _asked(source: HttpSource, rejected: str = "") -> str:
 
 
 def _file(source: FileSource) -> str:
-    with Path(source.path).open("rb") as file:
+    # A pipe in its place would be waited for without end.
+    with open(source.path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
         return file.read(MAX_BODY_BYTES).decode("utf-8-sig", "replace")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _value_in(text: str, fields: Fields) -> tuple[str, Mapping[str, float]]:
