@@ -478,7 +478,7 @@ def test_the_configuration_page_is_the_one_printed_from_the_table():
 
 def test_the_example_file_is_a_configuration_that_loads():
     text = (ROOT / "wxsign.example.toml").read_text(encoding="utf-8")
-    for name in ("shop.secret", "news.secret", "crm.secret"):
+    for name in ("shop.secret", "news.secret", "crm.secret", "partner.key"):
         Path(name).write_text(SECRET, encoding="utf-8")
     settings = load(toml=text)
     assert len(settings.accounts) > 1
