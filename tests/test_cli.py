@@ -110,7 +110,7 @@ def test_the_help_of_the_whole_teaches_the_first_steps_and_the_exit_codes():
 
 def test_a_usage_error_is_a_2():
     assert "No such command" in run("nothing", code=2).output
-    assert "Missing argument" in run("token", code=2).output
+    assert "--app-id" in run("token", code=2).output
 
 
 # Configuration.

@@ -27,7 +27,6 @@ ROOT = Path(__file__).parent.parent
 NOWHERE = "http://127.0.0.1:9"
 BRIDGE = "http://127.0.0.1:8001/sandbox/bridge.js"
 LATER = (
-    "/openapi.yaml",
     "/status",
     "/cgi-bin/menu/get",
     "/MP_verify_x.txt",

@@ -23,7 +23,7 @@ from wxsign.http.dialect import dialect_routes
 from wxsign.http.health import health_routes
 from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.http.metrics import metrics_routes
-from wxsign.http.pages import assets, page_routes, static_routes, verify_routes
+from wxsign.http.pages import assets, description_routes, page_routes, static_routes, verify_routes
 from wxsign.http.policy import DevMode, with_common_headers
 from wxsign.http.protected import API_PREFIX
 from wxsign.http.proxies import Proxies
@@ -62,6 +62,7 @@ def create_app(
     app.register_blueprint(health_routes())
     app.register_blueprint(metrics_routes(service))
     app.register_blueprint(static_routes())
+    app.register_blueprint(description_routes())
     if service.settings.verify_folder:
         app.register_blueprint(verify_routes(service.settings.verify_folder))
     app.register_blueprint(console_routes(service))

@@ -59,7 +59,7 @@ def console_routes(service: WxSign) -> Blueprint:
         add(f"{CONSOLE_PATH}/login", view_func=console.login, methods=["POST"])
         add(f"{CONSOLE_PATH}/logout", view_func=console.logout, methods=["POST"])
         add(f"{CONSOLE_PATH}/token", view_func=console.token, methods=["GET", "POST"])
-        add(f"{CONSOLE_PATH}/accounts/<name>/<action>", view_func=console.act, methods=["POST"])
+        add(f"{CONSOLE_PATH}/accounts/<path:name>/<action>", view_func=console.act, methods=["POST"])
     return routes
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import segno
@@ -13,16 +14,20 @@ from flask import Blueprint, Response, render_template, request
 from markupsafe import Markup
 
 from wxsign import __version__
-from wxsign.errors import InvalidUrl, UnknownAccount
+from wxsign.errors import InvalidUrl, Text, UnknownAccount
 from wxsign.http.answers import (
     NotFoundError,
 )
 from wxsign.http.calls import language_of
+from wxsign.http.description import description
 from wxsign.http.jsconfig import JSCONFIG_PATH
 from wxsign.http.policy import dev_mode, the_service
 from wxsign.settings.addresses import is_loopback
 from wxsign.settings.table import DEFAULT_API_BASE
 from wxsign.signing import parse_page_url
+
+if TYPE_CHECKING:
+    from wxsign.http.schemas import Node
 
 _STATIC_SECONDS: Final = 3600
 _PROXY_SECONDS: Final = 60
@@ -78,6 +83,7 @@ def page_routes() -> Blueprint:
     routes = Blueprint("pages", __name__)
     routes.add_url_rule("/", view_func=index)
     routes.add_url_rule("/demo", view_func=demo)
+    routes.add_url_rule("/docs/api", view_func=api_page)
     # The question itself is a POST to the same path; the blueprint answers it.
     routes.add_url_rule("/diagnose", view_func=diagnose_page, methods=["GET"])
     return routes
@@ -126,6 +132,47 @@ def index() -> Response:
     service = the_service()
     service.start()
     return rendered("index.html", ready_state=service.readiness().state, has_demo=True)
+
+
+def description_routes() -> Blueprint:
+    """The API's description for programs."""
+    routes = Blueprint("description", __name__)
+    routes.add_url_rule("/openapi.yaml", view_func=openapi)
+    return routes
+
+
+def _described() -> Node:
+    settings = the_service().settings
+    console = any("admin" in client.scopes for client in settings.clients)
+    return description(dialect=settings.dialect, pages=settings.pages, console=console)
+
+
+def openapi() -> Response:
+    """Serve the description. JSON is YAML."""
+    text = json.dumps(_described(), ensure_ascii=False, indent=1)
+    response = Response(text, mimetype="application/yaml")
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+def api_page() -> Response:
+    """Serve the description as a page."""
+    found = _described()
+    tags = {
+        "page": Text("For pages", "供网页使用"),
+        "api": Text("For your other systems, with a client key", "供其他系统使用（需要客户端密钥）"),
+        "dialect": Text("WeChat's own paths", "微信自己的路径"),
+        "operators": Text("For operators", "供运维使用"),
+        "people": Text("For people", "供人浏览"),
+    }
+    rows: dict[str, list[tuple[str, str, Node]]] = {tag: [] for tag in tags}
+    for path, methods in found["paths"].items():
+        if not path.startswith("/for/"):
+            for method, operation in methods.items():
+                rows[operation["tags"][0]].append((method.upper(), path, operation))
+    language = language_of(request.headers.get("Accept-Language", ""))
+    named = {tag: text.in_language(language) for tag, text in tags.items()}
+    return rendered("api.html", rows=rows, tags=named, schemas=found["components"]["schemas"])
 
 
 def diagnose_page() -> Response:
