@@ -1,4 +1,4 @@
-"""`wxsign doctor`: of ten broken installations the right line is red, it is the first one, and no other is."""
+"""`wxsign doctor`: of eleven broken installations the right line is red, it is the first one, and no other is."""
 
 import json
 import socket
@@ -8,11 +8,13 @@ import threading
 from contextlib import contextmanager, suppress
 
 import pytest
-from at_sandbox import APP_IDS, SECRET, control, wechat
+from at_sandbox import APP_IDS, SECRET, control, service_at, wechat
 from click.testing import CliRunner
 from redis_servers import redis_server
+from werkzeug.serving import make_server
 
 from wxsign.cli import main
+from wxsign.web import create_app
 from wxsign.wechat import WeChatClient
 
 pytestmark = pytest.mark.fleet
@@ -59,6 +61,7 @@ def test_a_sound_installation_is_green_before_its_first_start_and_replaces_nobod
             "clock",
             "secret",
             "ticket",
+            "quota",
         ]
 
 
@@ -152,6 +155,52 @@ def unknown_host_of_redis(env, _sandbox, _tmp_path):
 
 
 @contextmanager
+def behind(env, sandbox, headers):
+    """A proxy that sets these headers, before a service that believes one."""
+    with service_at(sandbox.url, trusted_proxies=1) as service:
+        application = create_app(service)
+
+        def proxy(environ, start_response):
+            return application(environ | headers, start_response)
+
+        server = make_server("127.0.0.1", 0, proxy, threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield env | {"WXSIGN_PUBLIC_URL": address, "WXSIGN_TRUSTED_PROXIES": "1"}
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def a_proxy_that_says_nothing(env, sandbox, _tmp_path):
+    with behind(env, sandbox, {}) as changed:
+        yield changed
+
+
+def test_a_proxy_that_says_whose_a_request_is_is_green(env, sandbox):
+    said = {"HTTP_X_FORWARDED_FOR": "192.0.2.1", "HTTP_X_FORWARDED_PROTO": "https"}
+    with behind(env, sandbox, said) as changed:
+        code, lines = examined(changed)
+    assert (code, red(lines)) == (0, [])
+    assert {line["check"]: line["state"] for line in lines}["proxy"] == "ok"
+
+
+def test_a_public_url_where_nobody_answers_yet_is_no_fault(env):
+    code, lines = examined(env | {"WXSIGN_PUBLIC_URL": "http://127.0.0.1:9", "WXSIGN_TRUSTED_PROXIES": "1"})
+    assert code == 0
+    assert {line["check"]: line["state"] for line in lines}["proxy"] == "warning"
+
+
+def test_a_quota_that_is_nearly_spent_is_a_warning(env, sandbox):
+    control(sandbox, "reset")
+    control(sandbox, "settings", daily_quota={"getticket": 2})
+    for _ in range(2):
+        _, lines = examined(env)
+    control(sandbox, "reset")
+    assert {line["check"]: line["state"] for line in lines}["quota"] == "warning"
+
+
+@contextmanager
 def no_secret_file(env, _sandbox, tmp_path):
     rest = {name: value for name, value in env.items() if name != "WXSIGN_SECRET"}
     yield rest | {"WXSIGN_SECRET_FILE": str(tmp_path / "not-there")}
@@ -169,10 +218,11 @@ def no_secret_file(env, _sandbox, tmp_path):
         (store_in_no_folder, "store", "/dev/null"),
         (redis_password, "store", "password"),
         (unknown_host_of_redis, "store", "redis.invalid"),
+        (a_proxy_that_says_nothing, "proxy", "X-Forwarded-For"),
         (no_secret_file, "configuration", "not-there"),
     ],
 )
-def test_of_ten_broken_installations_the_right_line_is_red_and_no_other(
+def test_of_eleven_broken_installations_the_right_line_is_red_and_no_other(
     broken, check, says, env, sandbox, tmp_path
 ):
     with broken(env, sandbox, tmp_path) as changed:

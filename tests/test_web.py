@@ -15,8 +15,10 @@ from running import wait_until
 
 from wxsign import errcodes, errors
 from wxsign.accounts import LOOPBACK
+from wxsign.diagnosis.catalog import CATALOG
 from wxsign.http import answers, pages, protected
 from wxsign.http.calls import MAX_BODY_BYTES
+from wxsign.platforms import WECOM_ERRCODES
 from wxsign.service import WxSign
 from wxsign.settings import table
 from wxsign.settings.table import DEFAULT_API_BASE
@@ -419,8 +421,13 @@ def test_every_route_is_documented(service):
 
 def our_codes():
     codes = set(urls._REFUSALS) | {row.code for row in errcodes.ERRCODES.values()}
+    codes |= {row.code for row in WECOM_ERRCODES.values()} | {"source_failed"}
     codes |= {errcodes.entry_for(1, token_endpoint=False).code}
-    files = (ROOT / "wxsign/errors.py", *(ROOT / "wxsign/http").glob("*.py"))
+    files = (
+        *(ROOT / "wxsign").glob("*.py"),
+        *(ROOT / "wxsign/http").glob("*.py"),
+        *(ROOT / "wxsign/accounts").glob("*.py"),
+    )
     source = "".join(file.read_text("utf-8") for file in files)
     codes |= set(re.findall(r'(?:BadRequest|super\(\).__init__)\(\s*"([a-z_]+)"', source))
     codes |= {
@@ -449,3 +456,17 @@ def test_every_warning_and_scope_is_documented():
 def test_a_file_name_of_any_length_that_is_none_of_ours_is_not_found(client):
     for name in ("x" * 300, "../app.py", "%2e%2e/app.py", "a/" * 100, "wxsign.js/"):
         assert client.get(f"/static/{name}").status_code == 404, name[:20]
+
+
+@pytest.mark.parametrize("language", ["", ".zh-CN"])
+def test_every_code_and_every_finding_has_its_anchor_in_this_language(language):
+    api = (ROOT / f"docs/http-api{language}.md").read_text(encoding="utf-8")
+    causes = (ROOT / f"docs/troubleshooting{language}.md").read_text(encoding="utf-8")
+    assert {code for code in our_codes() if f'<a id="{code}"></a>' not in api} == set()
+    assert len(CATALOG) >= 17
+    spoken = "zh" if language else "en"
+    for cause in CATALOG.values():
+        page, _, anchor = cause.docs(spoken).partition("#")
+        assert page == f"docs/troubleshooting{language}.md"
+        assert f"\n## {cause.id}\n" in causes
+        assert anchor == cause.id.lower()

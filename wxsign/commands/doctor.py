@@ -12,9 +12,19 @@ from wxsign.accounts import AccountKind
 from wxsign.commands.checking import try_store
 from wxsign.commands.group import FAILED, UNUSABLE, language, main
 from wxsign.credentials import CredentialKind
-from wxsign.errors import ConfigError, FailureScope, StoreUnavailable, Text, WeChatError, WeChatUnreachable
+from wxsign.errors import (
+    ConfigError,
+    FailureScope,
+    StoreUnavailable,
+    Text,
+    WeChatBadAnswer,
+    WeChatError,
+    WeChatUnreachable,
+)
+from wxsign.http.proxies import BELIEVED
 from wxsign.service import WxSign
 from wxsign.settings import load_settings
+from wxsign.wechat.exchange import Exchange, Request, json_object
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
 
 # WeChat says of no window, but its servers' certificates and our own schedule need a clock that is about right.
 CLOCK_SECONDS: Final = 60
+PROXY_TIMEOUT: Final = (2.0, 2.0)
+NEARLY_SPENT: Final = 0.9
 _NO_TEXT: Final = Text("", "")
 _MARKS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 _NEVER_ALL: Final = Text(
@@ -100,6 +112,8 @@ def _lines(config: str | None, wanted: str | None) -> Iterator[Line]:
     count = len(settings.accounts)
     yield Line("configuration", "ok", Text(f"{count} account(s).", f"{count} 个账号。"))
     yield _store(settings)
+    if settings.public_url and settings.trusted_proxies:
+        yield _proxy(settings.public_url)
     service = WxSign(settings)
     chosen = [service.registry.get(wanted)] if wanted else list(service.registry)
     for of_wecom, client in ((False, service.client), (True, service.wecom)):
@@ -115,6 +129,45 @@ def _store(settings: Settings) -> Line:
     except StoreUnavailable as error:
         return _failed("store", error, detail=error.detail)
     return Line("store", "ok", Text("It can be read and written.", "可以读写。"))
+
+
+def _proxy(public_url: str) -> Line:
+    """Whether the proxy in front says whose a request is: the service tells which of its headers came."""
+    request = Request("GET", "/healthz", "")
+    try:
+        body = Exchange(request, public_url, PROXY_TIMEOUT).answer_within(sum(PROXY_TIMEOUT))
+    except (WeChatUnreachable, WeChatBadAnswer):
+        message = Text(f"{public_url} does not answer.", f"{public_url} 没有应答。")
+        return Line(
+            "proxy", "warning", message, Text("Ask again once the service runs.", "服务启动后请再检查一次。")
+        )
+    told = json_object(body) or {}
+    came = told.get("forwarded")
+    if not isinstance(came, list):
+        message = Text(f"Something else answers at {public_url}.", f"{public_url} 上应答的是其他服务。")
+        hint = Text(
+            "Look at `public_url` and `trusted_proxies` of the service that runs.",
+            "请检查正在运行的服务的 `public_url` 和 `trusted_proxies`。",
+        )
+        return Line("proxy", "warning", message, hint)
+    missing = [name for name in BELIEVED if name not in came]
+    if missing:
+        listed = ", ".join(missing)
+        return Line(
+            "proxy",
+            "failed",
+            Text(
+                f"The proxy does not send {listed}, or is not one that is trusted.",
+                f"反向代理没有发送 {listed}，或不是受信任的代理。",
+            ),
+            Text(
+                "In nginx: `proxy_set_header X-Forwarded-For $remote_addr;` and `proxy_set_header X-Forwarded-Proto $scheme;` (deploy/nginx.conf); "
+                "and see that `trusted_proxy_addresses` has its address.",
+                "nginx 中请设置 `proxy_set_header X-Forwarded-For $remote_addr;` 和 `proxy_set_header X-Forwarded-Proto $scheme;`（见 deploy/nginx.conf）；"
+                "并确认 `trusted_proxy_addresses` 包含其地址。",
+            ),
+        )
+    return Line("proxy", "ok", Text("It says whose a request is.", "它转告了请求的来源。"))
 
 
 def _network(client: Caller) -> Generator[Line, None, bool]:
@@ -168,7 +221,10 @@ def _account(service: WxSign, account: OfficialAccount) -> Iterator[Line]:
     else:
         yield Line("secret", "ok", Text("WeChat takes it.", "微信接受 AppSecret。"), account=account.name)
     if account.allowed_hosts:
-        yield _ticket(service, account, token.value)
+        ticket = _ticket(service, account, token.value)
+        yield ticket
+        if ticket.state == "ok" and account.agent is None:
+            yield _quota(service, account, token.value)
     elif account.kind is not AccountKind.MINIPROGRAM:
         yield Line(
             "hosts",
@@ -189,6 +245,23 @@ def _ticket(service: WxSign, account: OfficialAccount, token: str) -> Line:
     except WeChatError as error:
         return _failed("ticket", error, account.name)
     return Line("ticket", "ok", Text("WeChat gives it.", "微信签发了 jsapi_ticket。"), account=account.name)
+
+
+def _quota(service: WxSign, account: OfficialAccount, token: str) -> Line:
+    """WeChat's own count of the tickets asked for today."""
+    try:
+        counted = service.client.quota(token, "/cgi-bin/ticket/getticket")
+    except WeChatError as error:
+        return Line("quota", "skipped", error.message, account=account.name)
+    figures = f"{counted.used} / {counted.daily_limit}"
+    message = Text(f"getticket: {figures} today, by WeChat's count.", f"getticket：微信计数今日 {figures}。")
+    if counted.used < counted.daily_limit * NEARLY_SPENT:
+        return Line("quota", "ok", message, account=account.name)
+    hint = Text(
+        "Nearly all is used: find who else asks; `wxsign quota` tells more.",
+        "额度即将用完：请查明还有谁在调用；`wxsign quota` 可查看详情。",
+    )
+    return Line("quota", "warning", message, hint, account.name)
 
 
 def _failed(check: str, error: WxSignError, account: str = "", detail: str = "") -> Line:

@@ -115,15 +115,6 @@ def json_pairs(body: bytes, hint: Text) -> list[tuple[str, object]]:
     return pairs
 
 
-def object_in(body: bytes) -> dict[str, object] | None:
-    """Return the JSON object in `body`, None where it is anything else."""
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def unique(fields: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Return parameters by name. Raises BadRequest where one is given twice: which of them is meant nobody can tell."""
     given: dict[str, T] = {}

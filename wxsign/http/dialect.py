@@ -6,7 +6,6 @@ here: a token is the fleet's, and `force_refresh` is a report of it.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -31,6 +30,7 @@ from wxsign.http.calls import call_of
 from wxsign.http.gate import Gate, Key, admit, note_denied, note_read, note_unknown
 from wxsign.http.presets import PLAIN, PRESETS, Preset
 from wxsign.wechat import Caller
+from wxsign.wechat.exchange import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,12 +130,8 @@ def _fields(call: Call, method: str) -> Mapping[str, object]:
         raise _Refused(*_WRONG_METHOD[method])
     if method == "GET":
         return dict(parse_qsl(call.query, keep_blank_values=True))
-    body = call.read()
-    try:
-        found = json.loads(body or b"")
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    found = json_object(call.read() or b"")
+    if found is None:
         raise _Refused(47001, "data format error: the body is no JSON object 请求体不是 JSON 对象")
     return found
 

@@ -11,6 +11,7 @@ from wxsign.http.answers import (
 from wxsign.http.blueprint import response_of
 from wxsign.http.calls import request_id_of
 from wxsign.http.policy import the_service
+from wxsign.http.proxies import forwarded
 
 
 def health_routes() -> Blueprint:
@@ -22,8 +23,11 @@ def health_routes() -> Blueprint:
 
 
 def healthz() -> Response:
-    """Say that the process answers; touches nothing else."""
-    return response_of(json_answer(200, {"status": "ok"}, request_id_of(request.environ)))
+    """Say that the process answers, and behind proxies which of their headers came; touches nothing else."""
+    payload: dict[str, object] = {"status": "ok"}
+    if the_service().settings.trusted_proxies:
+        payload["forwarded"] = forwarded(request.environ)
+    return response_of(json_answer(200, payload, request_id_of(request.environ)))
 
 
 def readyz() -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from wxsign.settings import Settings
+
+BELIEVED: Final = ("X-Forwarded-For", "X-Forwarded-Proto")
+
+
+def forwarded(environ: WSGIEnvironment) -> list[str]:
+    """Which of the headers that are believed came with a request: what a proxy leaves out cannot be believed."""
+    if "werkzeug.proxy_fix.orig" not in environ:
+        return []
+    return [name for name in BELIEVED if f"HTTP_{name.upper().replace('-', '_')}" in environ]
 
 
 class Proxies:

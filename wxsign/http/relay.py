@@ -26,7 +26,7 @@ from wxsign.errors import (
     WxSignError,
 )
 from wxsign.http.answers import Answer, Stream
-from wxsign.http.calls import object_in
+from wxsign.wechat.exchange import json_object
 from wxsign.wechat.relay import BusinessAnswer, BusinessCall
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def errcode_of(answer: BusinessAnswer) -> int | None:
     whole = answer.whole
     if whole is None or b'"errcode"' not in whole:
         return None
-    errcode = (object_in(whole) or {}).get("errcode")
+    errcode = (json_object(whole) or {}).get("errcode")
     return errcode if type(errcode) is int else None
 
 

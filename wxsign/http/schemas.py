@@ -168,7 +168,7 @@ SCHEMAS: Final[Mapping[str, Node]] = {
         }
     ),
     "Reported": an_object({"retry": BOOLEAN}, {"after_seconds": INTEGER, "findings": a_list(ref("Finding"))}),
-    "Health": an_object({"status": one_of("ok")}),
+    "Health": an_object({"status": one_of("ok")}, {"forwarded": a_list(STRING)}),
     "Readiness": an_object({"state": one_of("ready", "degraded", "unready"), "problems": a_list(STRING)}),
     "Refusal": an_object({"errcode": INTEGER, "errmsg": STRING}),
     "DialectToken": an_object(

@@ -290,7 +290,7 @@ def checked(body: bytes, request: Request) -> dict[str, Any]:
         WeChatRefused: it has an errcode other than 0.
         WeChatBadAnswer: it is no JSON object, or the errcode no number.
     """
-    answer = _json_object(body)
+    answer = json_object(body)
     if answer is None:
         raise WeChatBadAnswer("not_json", request.endpoint)
     errcode = answer.get("errcode", 0)
@@ -301,7 +301,8 @@ def checked(body: bytes, request: Request) -> dict[str, Any]:
     return answer
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in a body, with or without a mark of its byte order; None for anything else."""
     try:
         answer = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
