@@ -60,6 +60,7 @@ TABLE = (
     row("states", WORLD),
     row("service", WEB, "requests", "sqlite3"),
     row("quota", WEB, "requests", "sqlite3"),
+    row("outcomes", WEB, "requests", "sqlite3"),
     row("diagnosis", WEB, "click"),
     row("http", CORE),
     row("api", CORE),

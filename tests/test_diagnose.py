@@ -11,7 +11,9 @@ import pytest
 from at_sandbox import APP_IDS, SECRET, accounts, control, service_at, verdict, wechat
 from werkzeug.test import Client
 
+from wxsign.commands.status import as_dict
 from wxsign.http.diagnose import Bucket, TooManyDiagnosesError
+from wxsign.outcomes import outcomes_of
 from wxsign.signing import signature, string_to_sign
 from wxsign.web import create_app
 
@@ -242,6 +244,26 @@ def test_what_pages_report_is_counted_by_account_platform_and_outcome(client, se
         report(client, page, words="config:fail", userAgent="Android MicroMessenger wxwork")
         report(client, page | {"signature": "f" * 40})
     assert metrics.seen == [("shop", "ios", "invalid_signature"), ("shop", "wecom", "other")]
+
+
+def test_what_pages_report_stands_in_the_store_by_the_day_and_in_the_status(client, service):
+    page = config_of(client)
+    for _ in range(2):
+        report(client, page)
+    report(client, page, words="config:fail", userAgent="Android MicroMessenger wxwork")
+    counted = {
+        (row.platform, row.outcome): row.pages for row in outcomes_of(service, ["shop", "news"])["shop"]
+    }
+    assert counted[("wecom", "other")] >= 1
+    assert counted[("ios", "invalid_signature")] >= 2
+    assert "news" not in outcomes_of(service, ["shop", "news"])
+    told = as_dict(service.status(), outcomes_of(service, ["shop"]))
+    (shop,) = (account for account in told["accounts"] if account["name"] == "shop")
+    assert {
+        "platform": "ios",
+        "outcome": "invalid_signature",
+        "pages": counted[("ios", "invalid_signature")],
+    } in shop["pages_today"]
 
 
 def test_no_answer_holds_a_ticket(client, service):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from fleet import (
     APP_SECRET,
+    PAGE,
     Load,
     eventually,
     fleet,
@@ -19,6 +23,7 @@ from fleet import (
     signed_with,
     wechat,
 )
+from running import ask
 
 pytestmark = pytest.mark.fleet
 
@@ -175,6 +180,69 @@ def ratio_when_hanging(service, sandbox):
     quiet = percentile_of(service)
     sandbox.fault("*", "hang")
     return max(percentile_of(service), 0.005) / max(quiet, 0.005)
+
+
+@pytest.mark.timing
+@pytest.mark.long
+def test_a_flood_of_ten_thousand_forged_reports_delays_no_signature_and_costs_nothing(here):
+    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
+        eventually(lambda: service.jsconfig().status == 200)
+        percentile_of(service)
+        calls, store = sandbox.calls(), (here / "wxsign.db").stat().st_size
+        memory = service_memory(service)
+        forged = json.dumps(
+            {
+                "url": PAGE,
+                "timestamp": int(time.time()),
+                "nonceStr": "n" * 16,
+                "signature": "0" * 40,
+                "errMsg": "x",
+            }
+        )
+        seen = []
+        while len(seen) < 5 and not any(ratio <= 1.2 for ratio in seen):
+            quiet = percentile_of(service)
+            with Flood(service.socket, "/report", forged, a_second=300) as flood:
+                loud = statistics.median(percentile_of(service) for _ in range(3))
+            seen.append(max(loud, 0.005) / max(quiet, 0.005))
+        with Flood(service.socket, "/report", forged, a_second=10**6) as rest:
+            eventually(lambda: flood.sent + rest.sent >= 10_000, seconds=60)
+        assert set(flood.statuses + rest.statuses) == {200}
+        assert min(seen) <= 1.2, seen
+        assert sandbox.calls() == calls
+        assert (here / "wxsign.db").stat().st_size <= store + 64 * 1024
+        assert service_memory(service) <= 1.1 * memory
+
+
+def service_memory(service):
+    """The resident bytes of all workers."""
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in service.pids()) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
+
+
+class Flood:
+    """One client that posts the same body again and again, so many times a second, until the block ends."""
+
+    def __init__(self, address, path, body, a_second):
+        self.sent, self.statuses = 0, []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(address, path, body, 1 / a_second), daemon=True
+        )
+
+    def _run(self, address, path, body, pause):
+        while not self._stopped.wait(pause):
+            self.statuses.append(ask(address, path, method="POST", body=body).status)
+            self.sent += 1
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        self._thread.join()
 
 
 def percentile_of(service):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,6 +14,7 @@ import click
 from wxsign.commands.group import FAILED, UNUSABLE, language, main, say, service_of, settings_of
 from wxsign.errors import StoreUnavailable, Text
 from wxsign.observers.alerts import AlertRefusedError, send
+from wxsign.outcomes import PageOutcome, outcomes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from wxsign.observers.faults import Fault
     from wxsign.states import AccountState, CredentialState, Status
 
+Pages = Mapping[str, tuple[PageOutcome, ...]]
+_NO_PAGES: Final[Pages] = MappingProxyType({})
 EXIT: Final = {"ready": 0, "degraded": FAILED, "unready": UNUSABLE}
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SHOWN_EVENTS: Final = 50
@@ -61,7 +66,10 @@ def status(ctx: click.Context, since: float, *, as_json: bool) -> None:
     except StoreUnavailable as error:
         _tell_store(error, as_json=as_json)
         ctx.exit(UNUSABLE)
-    lines = [json.dumps(as_dict(found), ensure_ascii=False, indent=2)] if as_json else _lines(found)
+    pages = outcomes_of(service, [account.name for account in found.accounts])
+    lines = (
+        [json.dumps(as_dict(found, pages), ensure_ascii=False, indent=2)] if as_json else _lines(found, pages)
+    )
     click.echo("\n".join(lines))
     ctx.exit(EXIT[found.readiness.state])
 
@@ -84,12 +92,16 @@ def _tell_store(error: StoreUnavailable, *, as_json: bool) -> None:
     click.echo(f"  {error.hint.in_language(language())}")
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _lines(found: Status, pages: Pages) -> Iterator[str]:
     yield _sentence(found).in_language(language())
     for fault in found.faults:
         yield from _fault_lines(fault, found.now)
     for account in found.accounts:
         yield from _account_lines(account, found)
+        if told := ", ".join(
+            f"{row.platform} {row.outcome} {row.pages}" for row in pages.get(account.name, ())
+        ):
+            yield Text(f"  pages today   {told}", f"  今日页面上报  {told}").in_language(language())
     if found.unlisted:
         yield Text(f"… and {found.unlisted} more accounts", f"…… 另有 {found.unlisted} 个账号").in_language(
             language()
@@ -188,7 +200,7 @@ def _span(seconds: float) -> str:
 # ------------------------------------------------------------------------------------------- for programs
 
 
-def as_dict(found: Status) -> dict[str, Any]:
+def as_dict(found: Status, pages: Pages = _NO_PAGES) -> dict[str, Any]:
     """A status for programs: seconds, moments since the epoch, texts in both languages, no value of a credential."""
     return {
         "state": found.readiness.state,
@@ -197,7 +209,11 @@ def as_dict(found: Status) -> dict[str, Any]:
         "time": int(found.now),
         "faults": [_fault(fault) for fault in found.faults],
         "events": [_fault(fault) for fault in found.past],
-        "accounts": [_account(account, found.past) for account in found.accounts],
+        "accounts": [
+            _account(account, found.past)
+            | {"pages_today": [row._asdict() for row in pages.get(account.name, ())]}
+            for account in found.accounts
+        ],
         "accounts_not_listed": found.unlisted,
     }
 

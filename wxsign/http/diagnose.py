@@ -28,6 +28,7 @@ from wxsign.http.answers import (
     unexpected,
 )
 from wxsign.http.calls import json_pairs, unique
+from wxsign.outcomes import note_outcome
 from wxsign.signing import parse_page_url, signature, string_to_sign
 
 if TYPE_CHECKING:
@@ -223,8 +224,9 @@ def _is_of(page: Page, ticket: str, url: str) -> bool:
 
 
 def _count(service: WxSign, account: str, page: Page) -> None:
+    agent = page.user_agent.lower()
+    platform = next((name for mark, name in _PLATFORMS if mark in agent), "other")
+    outcome = "invalid_signature" if _REFUSED.search(page.words) else "other"
+    note_outcome(service, account, platform, outcome)
     if service.metrics is not None:
-        agent = page.user_agent.lower()
-        platform = next((name for mark, name in _PLATFORMS if mark in agent), "other")
-        outcome = "invalid_signature" if _REFUSED.search(page.words) else "other"
         service.metrics.note_page((account, platform, outcome))
