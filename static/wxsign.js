@@ -28,24 +28,24 @@
   const TEXTS = {
     en: {
       script_failed: ['WeChat’s script could not be loaded from {hosts}.',
-        'Check network, ad blocker and Content-Security-Policy (script-src).'],
-      no_wx: ['WeChat’s script was loaded, but it left no global wx.', 'A module loader took it: wxsign.ready({ wx }).'],
+        'Check network, ad blocker and CSP (script-src).'],
+      no_wx: ['WeChat’s script left no global wx.', 'A module loader took it: wxsign.ready({ wx }).'],
       network: ['The signature service {endpoint} could not be reached: {reason}.',
-        'Check the option endpoint, the service and Content-Security-Policy (connect-src).'],
+        'Check endpoint, service and CSP (connect-src).'],
       bad_answer: ['{endpoint} did not answer with a signature (HTTP {status}).', 'Check the option endpoint.'],
       not_wechat: ['This page is not open in WeChat, so wx.config got no answer.',
         'Open it in WeChat; on a desktop use the sandbox: wxsign dev.'],
-      no_answer: ['WeChat did not answer wx.config within {seconds} s.', 'Reload the page; open it by itself, not in an iframe.'],
+      no_answer: ['WeChat did not answer wx.config within {seconds} s.', 'Reload; open it by itself, not in an iframe.'],
       invalid_signature: ['WeChat refused the signature.',
         'Another system replaced the ticket (try again in a minute), or the appId is another account’s.'],
       other_url: ['WeChat refused the signature.',
-        'Signed was {signed}, but WeChat compares the URL of this page, {page}. Leave out the option url.'],
+        'Signed was {signed}, but this page is {page}. Leave out the option url.'],
       invalid_url_domain: ['The domain {host} is not registered for this account.',
         'Add {host} to the JS interface security domains (JS接口安全域名) of {appId}; no IP address, ports 80 and 443 only.'],
-      require_subscribe: ['WeChat says that this user does not follow the account.', 'A sandbox (测试号) account works for its followers only.'],
+      require_subscribe: ['This user does not follow the account.', 'A 测试号 works for its followers only.'],
       permission_denied: ['The account lacks the right to use these interfaces.',
         'See 微信开发者平台 → 接口管理 → 接口权限与额度 of {appId}; most need a verified account.'],
-      offline_verifying: ['WeChat could not verify this page’s rights.', 'wx.config was not accepted for the present URL; reload the page.'],
+      offline_verifying: ['WeChat could not verify this page’s rights.', 'wx.config was not accepted for this URL; reload.'],
       not_a_browser: ['wx.config needs a browser; this is none.', 'Call it after mounting, not while rendering on a server.'],
       no_such_interface: ['WeChat’s script has no interface {name}.', 'Check the spelling, capitals too.'],
       call_failed: ['{name} failed.', 'WeChat’s own words are in errMsg.'],
@@ -53,17 +53,17 @@
       config_failed: ['WeChat refused wx.config.', 'WeChat’s own words are in errMsg.'],
     },
     zh: {
-      script_failed: ['无法从 {hosts} 加载微信官方脚本。', '请检查网络、广告拦截和 Content-Security-Policy（script-src）。'],
-      no_wx: ['微信官方脚本已加载，但没有出现全局变量 wx。', '被模块加载器接管，请传入：wxsign.ready({ wx })。'],
-      network: ['无法访问签名服务 {endpoint}：{reason}。', '请检查参数 endpoint、服务和 Content-Security-Policy（connect-src）。'],
+      script_failed: ['无法从 {hosts} 加载微信官方脚本。', '请检查网络、广告拦截和 CSP（script-src）。'],
+      no_wx: ['微信官方脚本没有留下全局变量 wx。', '被模块加载器接管，请传入：wxsign.ready({ wx })。'],
+      network: ['无法访问签名服务 {endpoint}：{reason}。', '请检查参数 endpoint、服务和 CSP（connect-src）。'],
       bad_answer: ['{endpoint} 返回的不是签名（HTTP {status}）。', '请检查参数 endpoint。'],
       not_wechat: ['本页面不是在微信里打开的，wx.config 不会有应答。', '请在微信里打开；在电脑上可用沙箱：wxsign dev。'],
       no_answer: ['微信在 {seconds} 秒内没有应答 wx.config。', '请刷新页面；如果在 iframe 里，请直接打开。'],
       invalid_signature: ['微信拒绝了这个签名。',
         '可能是别的系统换掉了 ticket（请一分钟后重试），或 appId 属于另一个账号。'],
-      other_url: ['微信拒绝了这个签名。', '签名用的网址是 {signed}，而微信比对的是本页网址 {page}。请去掉参数 url。'],
+      other_url: ['微信拒绝了这个签名。', '签名用的网址是 {signed}，而本页是 {page}。请去掉参数 url。'],
       invalid_url_domain: ['域名 {host} 没有绑定到这个公众号。', '请把 {host} 加到 {appId} 的“JS接口安全域名”；不能是 IP，端口只能是 80 或 443。'],
-      require_subscribe: ['微信提示：当前用户没有关注该公众号。', '测试号只对关注者有效。'],
+      require_subscribe: ['当前用户没有关注该公众号。', '测试号只对关注者有效。'],
       permission_denied: ['该公众号没有使用这些接口的权限。', '请查看 微信开发者平台 → 接口管理 → 接口权限与额度（{appId}）；多数接口需要认证的账号。'],
       offline_verifying: ['微信没有验证通过本页面的权限。', 'wx.config 没有在当前网址上通过，请刷新页面。'],
       not_a_browser: ['wx.config 需要浏览器，这里不是。', '请在页面挂载之后调用，而不是在服务端渲染时。'],
@@ -88,13 +88,8 @@
     // Keeps the code and whatever else is known; absent strings are empty, never undefined.
     constructor(code, message, more) {
       super(message);
-      this.name = 'WxsignError';
-      this.code = code;
-      this.hint = (more && more.hint) || '';
-      this.errMsg = (more && more.errMsg) || '';
-      this.requestId = (more && more.requestId) || '';
-      this.warnings = (more && more.warnings) || [];
-      this.findings = [];
+      Object.assign(this, { name: 'WxsignError', code, hint: '', errMsg: '', requestId: '', warnings: [], findings: [] });
+      Object.keys(more || {}).forEach((name) => { if (more[name]) this[name] = more[name]; });
     }
   }
 
@@ -390,15 +385,22 @@
     return !settings.fixed && !comparesLanding() && pageUrl() !== settings.url;
   }
 
+  // What the service has beside /jsconfig.
+  function beside(settings, name) {
+    return settings.endpoint.replace(/jsconfig(?=$|[?#])/, name);
+  }
+
+  // Tells the service what WeChat said to a signature.
+  async function report(settings, { url, timestamp, nonceStr, signature }, errMsg) {
+    const body = JSON.stringify({ account: settings.account, url, landing_url: LANDING, timestamp, nonceStr, signature, errMsg });
+    return (await root.fetch(beside(settings, 'report'), { method: 'POST', credentials: 'omit', body })).json();
+  }
+
   // Tells the service of a refused signature: it may find that the ticket was replaced, and says whether to sign again; else why.
   async function mayRetry(settings, error) {
     if (!settings.report || error.code !== 'invalid_signature') return false;
-    const { url, timestamp, nonceStr, signature } = error.refused;
-    const { account } = settings;
-    const body = JSON.stringify({ account, url, landing_url: LANDING, timestamp, nonceStr, signature, errMsg: error.errMsg });
     try {
-      const response = await root.fetch(settings.endpoint.replace(/jsconfig(?=$|[?#])/, 'report'), { method: 'POST', credentials: 'omit', body });
-      const answer = await response.json();
+      const answer = await report(settings, error.refused, error.errMsg);
       error.findings = answer.findings || [];
       if (error.findings[0]) error.hint = `${error.findings[0].message} ${error.findings[0].hint}`;
       if (answer.after_seconds) await new Promise((resolve) => setTimeout(resolve, answer.after_seconds * 1000));
@@ -450,8 +452,14 @@
       const outcome = { wx, config: answer, warnings: answer.warnings || [] };
       await step(settings, 'ready', () => Promise.resolve(outcome));
       announce('ready', outcome);
+      // One page of a hundred says that all is well, so that the service knows what share is not.
+      if (settings.report && Math.random() < 0.01) report(settings, answer, 'config:ok').catch(() => {});
       return outcome;
     } catch (error) {
+      if (settings.debug) { // shows cause and remedy on the page
+        api.error = error;
+        loadScript(beside(settings, 'static/wxsign-debug.js'), TIMEOUT_MS).catch(() => {});
+      }
       announce('error', error);
       throw error;
     }

@@ -52,6 +52,37 @@ def test_a_page_may_lead_there_with_everything_filled_in(service, visit):  # noq
     expect(seen.page.locator("[data-finding]").first).to_have_attribute("data-finding", "WXS114")
 
 
+def test_in_debug_mode_a_page_that_is_refused_shows_why_and_leads_on(service, visit):  # noqa: F811 - the fixture
+    seen = visit(f"{service.url}/demo", locale="en-US")
+    # The demo's own run is over: a later one would take this one's place.
+    seen.page.wait_for_selector("html[data-wxsign-state=ready]")
+    seen.page.on("dialog", lambda dialog: dialog.dismiss())
+    code = seen.page.evaluate(
+        "history.pushState({}, '', '?b=2');"
+        "wxsign.ready({ debug: true, url: location.origin + '/elsewhere' }).catch((error) => error.code)"
+    )
+    assert code == "invalid_signature"
+    panel = seen.page.locator("#wxsign-debug")
+    expect(panel).to_contain_text("WXS1")
+    expect(panel).to_contain_text("→")
+    assert seen.blocked() == []
+    with seen.page.context.expect_page() as opened:
+        panel.get_by_text("Diagnose").click()
+    expect(opened.value.locator("[data-finding]").first).to_be_visible()
+    panel.locator("button").click()
+    expect(panel).to_have_count(0)
+
+
+def test_the_panel_speaks_the_browser_s_language(service, visit):  # noqa: F811 - the fixture
+    seen = visit(f"{service.url}/demo", locale="zh-CN")
+    seen.page.evaluate(
+        "wxsign.error = { code: 'network', message: '无法访问', hint: '请检查', errMsg: '', findings: [] }"
+    )
+    seen.page.add_script_tag(url=f"{service.url}/static/wxsign-debug.js")
+    expect(seen.page.locator("#wxsign-debug")).to_contain_text("→ 请检查")
+    expect(seen.page.locator("#wxsign-debug")).to_contain_text("详细诊断")
+
+
 def test_a_ticket_that_is_typed_in_never_leaves_the_browser(service, visit):  # noqa: F811 - the fixture
     seen = visit(f"{service.url}/diagnose", locale="en-US")
     sent = []

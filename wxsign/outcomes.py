@@ -1,6 +1,7 @@
 """How pages fare with our signatures: what they report, counted in the store by account, platform and outcome, by the day.
 
-Counted are only reports whose signature was ours; of a visitor nothing is kept. Pages that WeChat accepts say nothing.
+Counted are only reports whose signature was ours; of a visitor nothing is kept. Of the pages that WeChat accepts one in a
+hundred says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from wxsign.stores import CredentialStore
 
 PLATFORMS: Final = ("android", "ios", "wecom", "harmony", "devtools", "other")
-OUTCOMES: Final = ("invalid_signature", "other")
+OUTCOMES: Final = ("invalid_signature", "other", "ok_sampled")
 # No limit: the counter is one all the same.
 _MOST: Final = 10**9
 

@@ -64,6 +64,8 @@ _REPORT_HINT: Final = Text(
     "Send JSON with `url`, `timestamp`, `nonceStr`, `signature` and `errMsg`.",
     "请发送含 `url`、`timestamp`、`nonceStr`、`signature`、`errMsg` 的 JSON。",
 )
+# One page of a hundred that WeChat accepts says so.
+_ACCEPTED: Final = re.compile(r":ok$")
 _REFUSED: Final = re.compile(r"invalid[ _]signature", re.IGNORECASE)
 _PLATFORMS: Final = (
     ("wxwork", "wecom"),
@@ -226,7 +228,8 @@ def _is_of(page: Page, ticket: str, url: str) -> bool:
 def _count(service: WxSign, account: str, page: Page) -> None:
     agent = page.user_agent.lower()
     platform = next((name for mark, name in _PLATFORMS if mark in agent), "other")
-    outcome = "invalid_signature" if _REFUSED.search(page.words) else "other"
+    accepted, refused = _ACCEPTED.search(page.words), _REFUSED.search(page.words)
+    outcome = "ok_sampled" if accepted else "invalid_signature" if refused else "other"
     note_outcome(service, account, platform, outcome)
     if service.metrics is not None:
         service.metrics.note_page((account, platform, outcome))
