@@ -36,6 +36,7 @@ _PARAMETERS: Final = {
     "PATH": ("path", True, Text("WeChat's path, without its first slash.", "微信的路径，不含开头的斜杠。")),
     "ACTION": ("path", True, Text("Which button.", "按钮。")),
     "FILE": ("path", True, Text("Its name.", "文件名。")),
+    "probe": ("query", False, Text("1: the field probe.", "1：现场探测。")),
     "verify": ("query", False, Text("1: ask WeChat whether it lives.", "1：向微信验证是否有效。")),
     "grant_type": ("query", True, Text("client_credential", "client_credential")),
     "appid": ("query", True, Text("The account's AppID.", "账号的 AppID。")),
@@ -301,7 +302,7 @@ _PATHS: Final[Mapping[str, Node]] = {
     },
     "/static/{FILE}": {"get": _operation("people", Text("A file.", "文件。"), {"description": "OK"}, "FILE")},
     "/": _page(Text("The start page.", "首页。")),
-    "/demo": _page(Text("The demo page.", "演示页。"), "account"),
+    "/demo": _page(Text("The demo page; the field probe.", "演示页；现场探测。"), "account", "probe"),
     "/docs/api": _page(Text("This description, to be read.", "本描述的可读页面。")),
     "/openapi.yaml": {
         "get": _operation("people", Text("This description.", "本描述。"), {"description": "OK"})

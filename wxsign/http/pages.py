@@ -181,7 +181,7 @@ def diagnose_page() -> Response:
 
 
 def demo() -> Response:
-    """Serve the demo page; `?account=` chooses one where several are configured."""
+    """Serve the demo page; `?account=` chooses one where several are configured, `?probe=1` asks WeChat what nobody says."""
     dev = dev_mode()
     prefix = mount()
     phone_url = _phone_url(f"{prefix}/demo")
@@ -189,6 +189,7 @@ def demo() -> Response:
         "demo.html",
         jsconfig_url=f"{prefix}{JSCONFIG_PATH}",
         account=_known_account(request.args.get("account", "")),
+        probe=request.args.get("probe") == "1",
         bridge_src=dev.bridge_src if dev else None,
         page_url=phone_url,
         qr_svg=qr_svg(phone_url) if phone_url else None,

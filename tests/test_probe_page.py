@@ -1,0 +1,55 @@
+"""The field probe in Chromium: what it finds out of the sandbox is what the sandbox does."""
+
+import json
+
+import pytest
+from test_demo_page import browser, dev_service  # noqa: F401 - a fixture
+from test_routes_page import IPHONE
+
+pytestmark = pytest.mark.fleet
+
+ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with dev_service(tmp_path_factory.mktemp("dev")) as service:
+        yield service
+
+
+def probed(context, service):
+    page = context.new_page()
+    page.goto(f"{service.url}/demo?probe=1")
+    page.wait_for_selector("html[data-probe]")
+    return json.loads(page.locator("#probe-report").input_value())
+
+
+@pytest.mark.parametrize(
+    ("agent", "pushed"),
+    [
+        (ANDROID, {"pushed_present": "ok", "pushed_landing": "refused"}),
+        (IPHONE, {"pushed_present": "refused", "pushed_landing": "ok"}),
+    ],
+    ids=["Android", "iPhone"],
+)
+def test_it_tells_which_url_is_compared_and_on_a_second_visit_of_an_old_signature(
+    browser,  # noqa: F811 - the fixture
+    service,
+    agent,
+    pushed,
+):
+    context = browser.new_context(user_agent=agent)
+    context.set_default_timeout(15_000)
+    found = {name: words(said) for name, said in probed(context, service)["answers"].items()}
+    assert found == {"present": "ok", "again": "ok"} | pushed
+    second = probed(context, service)
+    assert second["answers"]["earlier"].startswith("preVerifyJSAPI:ok")
+    assert second["earlier_seconds"] >= 0
+    text = json.dumps(second)
+    assert "signature" not in text.replace("invalid signature", "")
+    assert "127.0.0.1" not in text
+    context.close()
+
+
+def words(said):
+    return {"preVerifyJSAPI:ok": "ok", "preVerifyJSAPI:fail_invalid signature": "refused"}.get(said, said)
