@@ -70,7 +70,8 @@ def test_two_thousand_accounts_of_which_twenty_are_used_cost_what_twenty_do(here
     with redis_server() as server, wechat(here, tuple(accounts(IN_USE).values())) as sandbox:
         few = Cost(here / "few", server, sandbox, IN_USE)
         many = Cost(here / "many", server, sandbox, CONFIGURED)
-    assert many.start_seconds < 3 * few.start_seconds
+    # And what a busy machine adds to a start.
+    assert many.start_seconds < 3 * few.start_seconds + 2
     assert many.scripts <= 1.2 * few.scripts + 2
     assert many.bytes <= 1.2 * few.bytes
     # What reading the configuration leaves behind, and nothing for each credential that nobody asked for.

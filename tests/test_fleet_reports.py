@@ -54,9 +54,9 @@ def test_reports_of_a_dead_token_make_one_fetch_and_everybody_gets_the_new_one(s
         late = at_once(MANY, lambda: service.report(dead))
         assert {(reply.status, reply.json["access_token"]) for reply in late} == {(200, living)}
         assert sandbox.calls() == calls
+        eventually(lambda: len(load.shots) > 20)
     # A signature needs no token: nobody who asked for one has noticed.
     assert {(shot.status, shot.verdict) for shot in load.shots} == {(200, True)}
-    assert len(load.shots) > 20
 
 
 def test_reports_of_a_living_token_make_no_fetch_and_return_it_as_verified(sandbox, service):
