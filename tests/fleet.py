@@ -39,7 +39,7 @@ PAGE = "https://m.example.com/page?id=1"
 SAID = "said.log"
 # What they write for others to read on purpose, and what the search needs to know.
 # Stores, and what is there to hold a credential.
-NOT_LOGS = ("*.db*", "*.issued", "*.secret", "access_token.php")
+NOT_LOGS = ("*.db*", "*.issued", "*.secret", "access_token.php", ".*.new")
 ENOUGH_TO_RECOGNISE = 20
 
 

@@ -108,9 +108,10 @@ def _errcode_lines(text: str) -> Iterator[str]:
 
 
 def _finding_lines(found: Diagnosis) -> Iterator[str]:
-    for finding in found.as_dict(language())["findings"]:  # type: ignore[attr-defined]  # a list of dictionaries
-        yield f"{finding['id']}  {finding['certainty']}: {finding['message']}"
-        yield f"  {finding['hint']}"
-        for name, value in finding["evidence"].items():
+    for finding in found.findings:
+        cause = finding.cause
+        yield f"{finding.id}  {finding.certainty}: {cause.message.in_language(language())}"
+        yield f"  {cause.hint.in_language(language())}"
+        for name, value in finding.evidence.items():
             yield f"  {name}: {value}"
-        yield f"  {finding['docs']}"
+        yield f"  {cause.docs(language())}"

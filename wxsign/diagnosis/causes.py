@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wxsign.diagnosis.findings import Certainty, Diagnosis, Finding, Page, Verdict
 from wxsign.diagnosis.forms import forms_of, pairs_of, without_fragment
 from wxsign.diagnosis.hints import from_page, from_words, where_right
-from wxsign.diagnosis.recipes import STANDARD, WRONG, Parts, near_moments, other_nonces, other_units
+from wxsign.diagnosis.recipes import (
+    SECONDS_DIGITS,
+    STANDARD,
+    WRONG,
+    Parts,
+    near_moments,
+    other_nonces,
+    other_units,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,11 +82,10 @@ def diagnose(page: Page, known: Known) -> Diagnosis:
 
 def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The most certain first, each cause once."""
-    ranked = sorted(findings, key=lambda finding: _RANK[finding.certainty])
-    return tuple(
-        {finding.id: finding for finding in reversed(ranked)}[one]
-        for one in dict.fromkeys(f.id for f in ranked)
-    )
+    first: dict[str, Finding] = {}
+    for finding in sorted(findings, key=lambda finding: _RANK[finding.certainty]):
+        first.setdefault(finding.id, finding)
+    return tuple(first.values())
 
 
 def _lacking(page: Page) -> Iterator[Finding]:
@@ -99,7 +106,7 @@ def _computed(page: Page, ways: Sequence[_Way]) -> Iterator[Finding]:
             yield Finding(way.cause, Certainty.CERTAIN, dict([way.shown]))
     if _is_upper(page):
         yield Finding("WXS113", Certainty.CERTAIN, {"recipe": "upper_case"})
-    if len(page.timestamp) > 10:  # noqa: PLR2004 - seconds have ten digits until 2286
+    if len(page.timestamp) > SECONDS_DIGITS:
         yield Finding("WXS115", Certainty.POSSIBLE, {"timestamp": page.timestamp[:32]})
 
 
@@ -109,13 +116,11 @@ def _computed(page: Page, ways: Sequence[_Way]) -> Iterator[Finding]:
 def _explained(page: Page, known: Known) -> list[_Way] | None:
     """The fewest mistakes that give this signature, none for a right one; None where nothing does."""
     signature = page.signature.lower()
-    recipes = [recipe for recipe in (STANDARD, *WRONG) if recipe.digits == len(signature)]
     standard, wrong = (
-        recipes[:1] if recipes[:1] == [STANDARD] else [],
-        [r for r in recipes if r is not STANDARD],
+        [recipe for recipe in recipes if recipe.digits == len(signature)] for recipes in ((STANDARD,), WRONG)
     )
     tickets, urls = _tickets(page, known), _urls(page)
-    if not tickets or not urls or not recipes:
+    if not tickets or not urls or not (standard or wrong):
         return None
     times = [
         _Way(page.timestamp),
@@ -206,9 +211,10 @@ def _urls(page: Page) -> list[_Way]:
 
 def _wrong_forms(href: str, page: Page) -> Iterator[_Way]:
     seen = {without_fragment(href), without_fragment(page.landing_url)}
-    for form in forms_of(href).values():
+    forms = forms_of(href)
+    for form in forms.values():
         if form.url not in seen:
             yield _Way(form.url, form.cause, ("form", form.name))
     signed = page.signed_url
-    if signed and signed not in seen and signed not in forms_of(href):
+    if signed and signed not in seen and signed not in forms:
         yield _Way(signed, "WXS101", ("signed_url", signed[:512]))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wxsign.diagnosis.catalog import CATALOG, RULES_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from wxsign.diagnosis.catalog import Cause
+
+CONFIG_FIELDS: Final = {
+    "appId": "app_id",
+    "timestamp": "timestamp",
+    "nonceStr": "nonce",
+    "signature": "signature",
+}
+"""What `wx.config` calls the fields of a `Page`."""
+_REFUSED: Final = re.compile(r"invalid[ _]signature", re.IGNORECASE)
 
 
 class Certainty(StrEnum):
@@ -47,6 +59,11 @@ class Page:
     user_agent: str = field(default="", repr=False)
     missing: tuple[str, ...] = ()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether WeChat's words say that the signature is invalid."""
+        return _REFUSED.search(self.words) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -56,9 +73,14 @@ class Finding:
     certainty: Certainty
     evidence: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def cause(self) -> Cause:
+        """What the catalog says of it."""
+        return CATALOG[self.id]
+
     def as_dict(self, language: str = "en") -> dict[str, object]:
         """Return the JSON form, in Chinese for `zh`, else in English."""
-        cause = CATALOG[self.id]
+        cause = self.cause
         return {
             "id": self.id,
             "certainty": str(self.certainty),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from wxsign.diagnosis.findings import Certainty, Finding, Page
 from wxsign.diagnosis.forms import forms_of, without_fragment
+from wxsign.diagnosis.recipes import MILLISECONDS_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -24,7 +25,6 @@ _WORDS: Final = (
         Certainty.LIKELY,
     ),
 )
-_REFUSED: Final = re.compile(r"invalid[ _]signature", re.IGNORECASE)
 _APPLE: Final = re.compile(r"iphone|ipad|ipod", re.IGNORECASE)
 _SHAPE: Final = re.compile(r"[0-9A-Fa-f]{40}")
 _BOUND_PORTS: Final = {None, 80, 443}
@@ -40,7 +40,7 @@ def from_words(page: Page) -> Iterator[Finding]:
 def where_right(page: Page) -> Iterator[Finding]:
     """What may be wrong although the signature is the page's own."""
     yield from _of_host(page, Certainty.POSSIBLE)
-    if not _REFUSED.search(page.words):
+    if not page.is_refused:
         return
     if "openharmony" in page.user_agent.lower():
         yield Finding("WXS117", Certainty.LIKELY, {"platform": "HarmonyOS"})
@@ -72,7 +72,7 @@ def _of_signature(page: Page) -> Iterator[Finding]:
         yield Finding(
             "WXS113", Certainty.CERTAIN, {"signature": f"{len(page.signature)} characters, not 40 hex digits"}
         )
-    if page.timestamp.isdecimal() and len(page.timestamp) == 13:  # noqa: PLR2004 - milliseconds
+    if page.timestamp.isdecimal() and len(page.timestamp) == MILLISECONDS_DIGITS:
         yield Finding("WXS115", Certainty.LIKELY, {"timestamp": page.timestamp})
 
 

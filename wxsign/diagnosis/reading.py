@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from wxsign.diagnosis.findings import Page
+from wxsign.diagnosis.findings import CONFIG_FIELDS, Page
 
 MAX_CHARACTERS: Final = 16_384
 # As wx.config names them, and as people write them; a quoted or a bare value behind a colon or an equals sign.
@@ -23,8 +23,6 @@ _FIELDS: Final = {
         "user_agent": "userAgent|user_agent",
     }.items()
 }
-_OF_CONFIG: Final = ("app_id", "timestamp", "nonce", "signature")
-_SHOWN: Final = {"app_id": "appId", "timestamp": "timestamp", "nonce": "nonceStr", "signature": "signature"}
 _ADDRESS: Final = re.compile(r"(?<![A-Za-z])https?://[^\s\"'<>]+")
 _WORDS: Final = re.compile(
     r"(?:config|preVerifyJSAPI|[A-Za-z]{3,40}):\s?(?:fail|invalid|permission|access|require|the permission)[^\"'\n}]*|invalid (?:signature|url domain)[^\"'\n}]*"
@@ -43,10 +41,10 @@ def page_in(text: str) -> Page:
     loose = [address for address in _ADDRESS.findall(text) if address.rstrip(",;") not in claimed]
     url = found["url"] or (loose[0].rstrip(",;") if loose else "")
     missing: tuple[str, ...] = ()
-    if _IS_CONFIG.search(text) and sum(bool(found[name]) for name in _OF_CONFIG) > 1:
+    if _IS_CONFIG.search(text) and sum(bool(found[name]) for name in CONFIG_FIELDS.values()) > 1:
         missing = tuple(
-            _SHOWN[name]
-            for name in _OF_CONFIG
+            shown
+            for shown, name in CONFIG_FIELDS.items()
             if not found[name] or found[name] in {"undefined", "null", "NaN"}
         )
     return Page(

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 # How far the moments of signing and of wx.config lie apart where each makes its own.
 DRIFT_SECONDS: Final = 600
-_MILLISECONDS_DIGITS: Final = 13
-_SECONDS_DIGITS: Final = 10
+MILLISECONDS_DIGITS: Final = 13
+# Until the year 2286.
+SECONDS_DIGITS: Final = 10
 _STANDARD: Final = ("jsapi_ticket", "noncestr", "timestamp", "url")
 
 
@@ -98,15 +99,15 @@ WRONG: Final = (
 
 def other_units(timestamp: str) -> Iterator[str]:
     """The same moment in milliseconds, or in seconds."""
-    if len(timestamp) == _MILLISECONDS_DIGITS and timestamp.isdecimal():
+    if len(timestamp) == MILLISECONDS_DIGITS and timestamp.isdecimal():
         yield timestamp[:-3]
-    elif len(timestamp) == _SECONDS_DIGITS and timestamp.isdecimal():
+    elif len(timestamp) == SECONDS_DIGITS and timestamp.isdecimal():
         yield f"{timestamp}000"
 
 
 def near_moments(timestamp: str) -> Iterator[str]:
     """Moments shortly before and after, the nearest first."""
-    if len(timestamp) == _SECONDS_DIGITS and timestamp.isdecimal():
+    if len(timestamp) == SECONDS_DIGITS and timestamp.isdecimal():
         for away in range(1, DRIFT_SECONDS + 1):
             yield str(int(timestamp) - away)
             yield str(int(timestamp) + away)

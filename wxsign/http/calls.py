@@ -115,6 +115,11 @@ def json_pairs(body: bytes, hint: Text) -> list[tuple[str, object]]:
     return pairs
 
 
+def whole_characters(text: str) -> str:
+    """The text without halves of surrogate pairs: JSON can carry one, no browser sends it, and no hash takes it."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def unique(fields: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Return parameters by name. Raises BadRequest where one is given twice: which of them is meant nobody can tell."""
     given: dict[str, T] = {}

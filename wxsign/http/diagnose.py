@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from wxsign.broker import Look
 from wxsign.credentials import CredentialKind
 from wxsign.diagnosis import Page, diagnose, page_in
+from wxsign.diagnosis.findings import CONFIG_FIELDS
 from wxsign.diagnosis.known import known_of
 from wxsign.errors import BadRequest, RequestError, Text
 from wxsign.http.answers import (
@@ -27,7 +28,7 @@ from wxsign.http.answers import (
     json_answer,
     unexpected,
 )
-from wxsign.http.calls import json_pairs, unique
+from wxsign.http.calls import json_pairs, unique, whole_characters
 from wxsign.outcomes import note_outcome
 from wxsign.signing import parse_page_url, signature, string_to_sign
 
@@ -47,7 +48,6 @@ _MAX_AGE_SECONDS: Final = 600
 # By then what somebody else's look at WeChat brought has reached every worker.
 _OTHERS_LOOK_SECONDS: Final = 2
 _TEXTS: Final = {"page": "url", "landing_url": "landing_url", "signed_url": "signed_url", "errMsg": "words"}
-_CONFIG: Final = {"appId": "app_id", "timestamp": "timestamp", "nonceStr": "nonce", "signature": "signature"}
 _LIMITS: Final = {"timestamp": 64, "nonce": 256, "signature": 256, "app_id": 128}
 _MAX_CHARACTERS: Final = 8192
 _PREFLIGHT: Final = (
@@ -66,7 +66,6 @@ _REPORT_HINT: Final = Text(
 )
 # One page of a hundred that WeChat accepts says so.
 _ACCEPTED: Final = re.compile(r":ok$")
-_REFUSED: Final = re.compile(r"invalid[ _]signature", re.IGNORECASE)
 _PLATFORMS: Final = (
     ("wxwork", "wecom"),
     ("wechatdevtools", "devtools"),
@@ -162,8 +161,8 @@ def _page(fields: Mapping[str, object]) -> Page:
             "config_not_object", Text("`config` is not an object.", "`config` 不是对象。"), _HINT
         )
     named = dict(config or ())
-    given |= {name: _text(named, field, _LIMITS[name]) for field, name in _CONFIG.items()}
-    missing = tuple(field for field in _CONFIG if not named.get(field)) if named else ()
+    given |= {name: _text(named, field, _LIMITS[name]) for field, name in CONFIG_FIELDS.items()}
+    missing = tuple(field for field in CONFIG_FIELDS if not named.get(field)) if named else ()
     given["user_agent"] = _text(fields, "userAgent", 1024)
     return replace(
         found, **{name: value for name, value in given.items() if value}, missing=missing or found.missing
@@ -176,8 +175,7 @@ def _text(fields: Mapping[str, object], name: str, most: int = _MAX_CHARACTERS) 
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRequest(f"{name}_not_text", Text(f"`{name}` is not a text.", f"`{name}` 不是文本。"), _HINT)
-    # A half of a pair of surrogates cannot be hashed, and no browser sends one.
-    return str(value)[:most].encode("utf-8", "replace").decode()
+    return whole_characters(str(value)[:most])
 
 
 # ------------------------------------------------------------------------------- what a page reports
@@ -207,7 +205,7 @@ def _reported(
         _count(service, account.name, page)
     if previous:
         return {"retry": True, "after_seconds": 0}
-    if not present or not _REFUSED.search(page.words):
+    if not present or not page.is_refused:
         return {"retry": False}
     look = service.broker.early.look(key)
     if look is Look.UNDER_WAY:
@@ -228,8 +226,8 @@ def _is_of(page: Page, ticket: str, url: str) -> bool:
 def _count(service: WxSign, account: str, page: Page) -> None:
     agent = page.user_agent.lower()
     platform = next((name for mark, name in _PLATFORMS if mark in agent), "other")
-    accepted, refused = _ACCEPTED.search(page.words), _REFUSED.search(page.words)
-    outcome = "ok_sampled" if accepted else "invalid_signature" if refused else "other"
+    accepted = _ACCEPTED.search(page.words)
+    outcome = "ok_sampled" if accepted else "invalid_signature" if page.is_refused else "other"
     note_outcome(service, account, platform, outcome)
     if service.metrics is not None:
         service.metrics.note_page((account, platform, outcome))

@@ -26,7 +26,7 @@ from wxsign.errors import (
 )
 from wxsign.http.answers import Answer, NotFoundError, json_answer, unexpected
 from wxsign.http.blueprint import response_of
-from wxsign.http.calls import call_of
+from wxsign.http.calls import call_of, whole_characters
 from wxsign.http.gate import Gate, Key, admit, note_denied, note_read, note_unknown
 from wxsign.http.presets import PLAIN, PRESETS, Preset
 from wxsign.wechat import Caller
@@ -80,8 +80,7 @@ class _Asked(NamedTuple):
 
     def text(self, name: str) -> str:
         value = self.fields.get(name)
-        # JSON can carry half a surrogate pair, which no hash takes.
-        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+        return whole_characters(value) if isinstance(value, str) else ""
 
 
 def dialect_routes(service: WxSign) -> Blueprint:

@@ -10,7 +10,6 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -73,7 +72,8 @@ class Sinks:
         self._waiting: dict[Sink, Value] = {}
         self._busy = False
         self._next_look = float("-inf")
-        self.failing: frozenset[str] = frozenset()
+        self._spawn = surroundings.spawn
+        self.failing: frozenset[Sink] = frozenset()
 
     def __call__(self, event: RefreshEvent | Adopted) -> None:
         """Write down a value that this process holds now."""
@@ -92,8 +92,14 @@ class Sinks:
             self._begin()
         machine = self._machine
         return tuple(
-            Fault(f"sink|{name}|{machine}", "sink_failed", FAILED.filled(name=name), HINT, machine=machine)
-            for name in sorted(self.failing)
+            Fault(
+                f"sink|{_place(sink)}|{machine}",
+                "sink_failed",
+                FAILED.filled(name=sink.name),
+                HINT,
+                machine=machine,
+            )
+            for sink in sorted(self.failing, key=_place)
         )
 
     def _begin(self) -> None:
@@ -101,7 +107,7 @@ class Sinks:
             if self._busy or not self._waiting:
                 return
             self._busy = True
-        threading.Thread(target=self._work, name="wxsign-sinks", daemon=True).start()
+        self._spawn(self._work)
 
     def _work(self) -> None:
         """Write what waits; what fails waits on."""
@@ -124,21 +130,21 @@ class Sinks:
             else:
                 put(sink, value, self._wall())
         except (OSError, StoreUnavailable) as error:
-            if sink.name not in self.failing:
+            if sink not in self.failing:
                 fields = {"sink": sink.name, "path": _place(sink), "reason": _reason(error)}
                 logger.error("wxsign.sink_failed", extra={"fields": fields})  # noqa: TRY400 - the path and the reason say it
-            self.failing |= {sink.name}
+            self.failing |= {sink}
             return False
-        if sink.name in self.failing:
+        if sink in self.failing:
             logger.warning("wxsign.sink_returned", extra={"fields": {"sink": sink.name}})
-        self.failing -= {sink.name}
+        self.failing -= {sink}
         return True
 
     def _mirror(self, sink: RedisSink, value: Value) -> None:
         """Set the key. Raises StoreUnavailable."""
         from wxsign.stores.redis_mirror import RedisMirror  # noqa: PLC0415 - an extra
 
-        mirror = self._mirrors.setdefault(sink.url, RedisMirror(sink.url))
+        mirror = self._mirrors.get(sink.url) or self._mirrors.setdefault(sink.url, RedisMirror(sink.url))
         left = int(value.expires_at - self._wall())
         mirror.put(sink.key, _text(sink, value, self._wall()), value.version, left)
 
@@ -169,16 +175,15 @@ def put(sink: FileSink, value: Value, now: float) -> None:
 
 
 def _replace(path: Path, mode: int, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write beside the file, then put it in its place. Under the lock one name will do: what a killed process left is written over."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(beside, flags, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+    beside.replace(path)
 
 
 def _text(sink: Sink, value: Value, now: float) -> str:
