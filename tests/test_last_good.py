@@ -31,13 +31,13 @@ def here(tmp_path):
 
 
 @contextlib.contextmanager
-def serving(here, sandbox):
+def serving(here, sandbox, workers=2):
     env = {
         "WXSIGN_CONFIG": str(here / "wxsign.toml"),
         "WXSIGN_API_BASE": sandbox.url,
         "WXSIGN_STORE": f"sqlite:///{here}/wxsign.db",
     }
-    service = Fleet(here, env, workers=2)
+    service = Fleet(here, env, workers=workers)
     with contextlib.closing(service):
         service.start()
         eventually(lambda: service.ask("/readyz").json["state"] == "ready")
@@ -88,3 +88,39 @@ def test_a_second_master_with_a_bad_file_ends_and_the_first_goes_on(here):
         eventually(lambda: service.pids() == before)
         assert service.jsconfig().status == 200
     assert load.failed == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bad", BAD)
+def test_each_of_four_workers_in_turn_may_die_over_a_bad_file_under_a_hundred_requests_a_second(here, bad):
+    with wechat(here) as sandbox, serving(here, sandbox, workers=4) as service:
+        master = service.master
+        with Load(service.socket, clients=4, pause_seconds=0.035) as load:
+            began = time.time()
+            (here / "wxsign.toml").write_text(BAD[bad])
+            killed = []
+            for pid in sorted(service.pids()):
+                before = service.pids()
+                killed.append(time.time())
+                os.kill(pid, signal.SIGKILL)
+                eventually(lambda before=before: len(service.pids() - before) == 1)
+            reload(service)
+            eventually(lambda: problems(service) == ["config_rejected"])
+            before = service.pids()
+            service.signal(signal.SIGUSR2)
+            time.sleep(3)
+            assert service.pids() >= before
+            (here / "wxsign.toml").write_text(GOOD)
+            reload(service)
+            eventually(lambda: problems(service) == [])
+            seconds = time.time() - began
+        assert service.master == master
+        assert len(load.shots) > 80 * seconds
+        # What a killed worker had in hand, and nothing else.
+        others = [
+            shot
+            for shot in load.failed
+            if not any(shot.at <= moment + 0.2 and moment <= shot.ends_at for moment in killed)
+        ]
+        assert others == []
+        assert len(load.failed) <= 2 * len(killed)
