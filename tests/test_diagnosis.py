@@ -241,6 +241,14 @@ def test_a_pasted_block_an_address_and_wechats_words_are_read_in_any_mixture():
     assert asked.missing == ()
 
 
+@pytest.mark.parametrize(
+    "told", ['"https://m.example.com/a#x"', '["https://m.example.com/a#x", "https://m.example.com/b"]']
+)
+def test_the_address_that_wechat_itself_names_may_be_a_text_or_a_list(told):
+    asked = page_in(f'{{"errMsg": "config:invalid signature", "realAuthUrl": {told}}}')
+    assert asked.signed_url == "https://m.example.com/a#x"
+
+
 def test_a_field_that_wx_config_lacks_is_named():
     asked = page_in(
         f"wx.config({{appId: '{APP}', timestamp: {TIMESTAMP}, noncestr: undefined, signature: 'x'}})"

@@ -8,8 +8,9 @@ from typing import Final
 from wxsign.diagnosis.findings import CONFIG_FIELDS, Page
 
 MAX_CHARACTERS: Final = 16_384
-# As wx.config names them, and as people write them; a quoted or a bare value behind a colon or an equals sign.
-_VALUE: Final = r"""["']?\s*[:=]\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s,;}"'&]+))"""
+# As wx.config names them, and as people write them; a quoted or a bare value behind a colon or an equals sign. WeChat's
+# realAuthUrl may be a list: its first entry counts.
+_VALUE: Final = r"""["']?\s*[:=]\s*\[?\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s,;}"'&]+))"""
 _FIELDS: Final = {
     name: re.compile(rf"""(?<![A-Za-z0-9_])(?:{names}){_VALUE}""")
     for name, names in {
