@@ -75,6 +75,11 @@ def site(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Site
         yield found
 
 
+def booted(here: Path, socket: Path) -> bool:
+    """Say whether all four workers are there: one that is stopped before it stands keeps the others waiting."""
+    return answers(socket) and (here / "gunicorn.out").read_text().count("Booting worker with pid") == 4
+
+
 @contextmanager
 def site_in(tmp_path: Path, require_program: Callable[[str], str], *, hot: bool = False) -> Iterator[Site]:
     port, socket = free_port(), tmp_path / "wxsign.sock"
@@ -84,7 +89,11 @@ def site_in(tmp_path: Path, require_program: Callable[[str], str], *, hot: bool 
         service = gunicorn("--bind", f"unix:{socket}", "wxsign.wsgi:app")
         with (
             running(
-                service, lambda: answers(socket), log=tmp_path / "gunicorn.out", cwd=tmp_path, env=environ
+                service,
+                lambda: booted(tmp_path, socket),
+                log=tmp_path / "gunicorn.out",
+                cwd=tmp_path,
+                env=environ,
             ) as master,
             running(nginx, lambda: answers(port), log=tmp_path / "nginx.out"),
         ):

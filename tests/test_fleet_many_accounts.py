@@ -65,6 +65,7 @@ def resident_bytes(pid):
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.long
 def test_two_thousand_accounts_of_which_twenty_are_used_cost_what_twenty_do(here, require_program):
     require_program("redis-server")
     with redis_server() as server, wechat(here, tuple(accounts(IN_USE).values())) as sandbox:

@@ -68,6 +68,7 @@ class Account:
         return [shot for shot in tuple(self.load.shots) if since <= shot.at and shot.ends_at < until]
 
 
+@pytest.mark.long
 def test_in_every_kind_of_outage_a_held_ticket_is_served_to_its_last_second_and_found_again_within_five(here):
     with (
         wechat(here, tuple(ACCOUNTS.values()), ticket_life_seconds=LIFE_SECONDS) as sandbox,

@@ -153,6 +153,7 @@ def test_a_wrong_new_secret_does_not_take_away_what_is_held(desk):
 
 
 @pytest.mark.fleet
+@pytest.mark.long
 def test_a_real_fleet_is_reloaded_with_the_new_secret_under_load_and_fails_no_request(tmp_path_factory):
     here = tmp_path_factory.mktemp("fleet")
     old, new = secrets.token_hex(16), secrets.token_hex(16)

@@ -38,6 +38,7 @@ def spells(moments, step):
     return lengths
 
 
+@pytest.mark.long
 def test_an_old_system_fetches_classic_tokens_beside_wxsign_for_ten_hours_and_neither_kills_the_others():
     desk = ServiceDesk()
     old = OldSystem(desk)
