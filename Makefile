@@ -54,6 +54,11 @@ test-js: node_modules/.installed
 	then npm run --silent types && npm test --silent; \
 	else echo "npm is not installed: the tests of the browser client were skipped."; test -z "$${CI:-}"; fi
 
+.PHONY: examples
+examples: node_modules/.installed ## The example apps in Vue and React with the npm package: types, build, render on a server, vite dev
+	@if command -v npm >/dev/null 2>&1; then node scripts/check-examples.mjs; \
+	else echo "npm is not installed: the example apps were skipped."; test -z "$${CI:-}"; fi
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check .

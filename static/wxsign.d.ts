@@ -1,24 +1,98 @@
 /** Types of wxsign.js, the browser client of the wxsign signature service. */
 
-/** What every JS interface of WeChat's script takes. */
-export interface WxCallbacks {
-  success?: (result: any) => void;
-  fail?: (result: any) => void;
-  cancel?: (result: any) => void;
-  complete?: (result: any) => void;
+/** What every JS interface of WeChat's script takes beside its own parameters. */
+export interface WxCallbacks<Result = object> {
+  success?: (result: Result & { errMsg: string }) => void;
+  fail?: (result: { errMsg: string }) => void;
+  cancel?: (result: { errMsg: string }) => void;
+  complete?: (result: Result & { errMsg: string }) => void;
   /** Share menus only: the user tapped the menu item. */
-  trigger?: (result: any) => void;
-  [parameter: string]: unknown;
+  trigger?: (result: object) => void;
 }
 
-/** The part of WeChat's script that wxsign calls itself; any other interface is callable by its name. */
-export interface Wx {
+type Location = { latitude: number; longitude: number };
+type LocalId = { localId: string };
+type ServerId = { serverId: string };
+type Nothing = Record<never, never>;
+type Pay = { timestamp: number | string; nonceStr: string; package: string; signType?: string; paySign: string };
+type SharedLink = { title?: string; desc?: string; link?: string; imgUrl?: string };
+type Beacon = { uuid: string; major: string; minor: string; rssi: string; accuracy: string; proximity: string; heading: string };
+
+/**
+ * WeChat's JS interfaces: what each takes and gives. One that is missing here can be added:
+ * `declare module 'wxsign' { interface Interfaces { openNewThing: [{ id: string }, { ok: boolean }] } }`
+ * Source: the JS-SDK guide (developers.weixin.qq.com/doc/service/guide/h5/jssdk).
+ */
+export interface Interfaces {
+  checkJsApi: [{ jsApiList: readonly string[] }, { checkResult: Record<string, boolean> }];
+  updateAppMessageShareData: [SharedLink, Nothing];
+  updateTimelineShareData: [Omit<SharedLink, 'desc'>, Nothing];
+  onMenuShareTimeline: [Omit<SharedLink, 'desc'>, Nothing];
+  onMenuShareAppMessage: [SharedLink & { type?: 'link' | 'music' | 'video'; dataUrl?: string }, Nothing];
+  onMenuShareQQ: [SharedLink, Nothing];
+  onMenuShareWeibo: [SharedLink, Nothing];
+  onMenuShareQZone: [SharedLink, Nothing];
+  startRecord: [Nothing, Nothing];
+  stopRecord: [Nothing, LocalId];
+  onVoiceRecordEnd: [Nothing, LocalId];
+  playVoice: [LocalId, Nothing];
+  pauseVoice: [LocalId, Nothing];
+  stopVoice: [LocalId, Nothing];
+  onVoicePlayEnd: [Nothing, LocalId];
+  uploadVoice: [LocalId & { isShowProgressTips?: 0 | 1 }, ServerId];
+  downloadVoice: [ServerId & { isShowProgressTips?: 0 | 1 }, LocalId];
+  translateVoice: [LocalId & { isShowProgressTips?: 0 | 1 }, { translateResult: string }];
+  chooseImage: [{ count?: number; sizeType?: ('original' | 'compressed')[]; sourceType?: ('album' | 'camera')[] }, { localIds: string[] }];
+  previewImage: [{ current?: string; urls: readonly string[] }, Nothing];
+  uploadImage: [LocalId & { isShowProgressTips?: 0 | 1 }, ServerId];
+  downloadImage: [ServerId & { isShowProgressTips?: 0 | 1 }, LocalId];
+  getLocalImgData: [LocalId, { localData: string }];
+  getNetworkType: [Nothing, { networkType: string }];
+  openLocation: [Location & { name?: string; address?: string; scale?: number; infoUrl?: string }, Nothing];
+  getLocation: [{ type?: 'wgs84' | 'gcj02' }, Location & { speed: number; accuracy: number }];
+  hideOptionMenu: [Nothing, Nothing];
+  showOptionMenu: [Nothing, Nothing];
+  hideMenuItems: [{ menuList: readonly string[] }, Nothing];
+  showMenuItems: [{ menuList: readonly string[] }, Nothing];
+  hideAllNonBaseMenuItem: [Nothing, Nothing];
+  showAllNonBaseMenuItem: [Nothing, Nothing];
+  closeWindow: [Nothing, Nothing];
+  scanQRCode: [{ needResult?: 0 | 1; scanType?: ('qrCode' | 'barCode')[] }, { resultStr: string }];
+  openAddress: [Nothing, {
+    userName: string; postalCode: string; provinceName: string; cityName: string; countryName: string; detailInfo: string;
+    nationalCode: string; telNumber: string;
+  }];
+  chooseWXPay: [Pay, Nothing];
+  openProductSpecificView: [{ productId: string; viewType?: 0 | 1 | 2 | string }, Nothing];
+  addCard: [{ cardList: { cardId: string; cardExt: string }[] }, { cardList: { cardId: string; cardExt: string; code: string; isSuccess: boolean }[] }];
+  chooseCard: [{
+    shopId?: string; cardType?: string; cardId?: string; timestamp: number; nonceStr: string; signType?: string; cardSign: string;
+  }, { cardList: string }];
+  openCard: [{ cardList: { cardId: string; code: string }[] }, Nothing];
+  consumeAndShareCard: [{ cardId: string; code: string }, Nothing];
+  startSearchBeacons: [{ ticket?: string }, Nothing];
+  stopSearchBeacons: [Nothing, Nothing];
+  onSearchBeacons: [Nothing, { beacons: Beacon[] }];
+  openEnterpriseChat: [{ userIds?: string; externalUserIds?: string; groupName?: string }, Nothing];
+  openEnterpriseRedPacket: [Pay, Nothing];
+  launchMiniProgram: [{ targetAppId: string; path?: string }, Nothing];
+  openBusinessView: [{ businessType: string; queryString?: string; extraData?: object }, object];
+}
+
+/** The name of a JS interface, as jsApiList and `call` take it. */
+export type InterfaceName = keyof Interfaces;
+
+/** WeChat's script: its interfaces by name, and what wxsign itself calls. */
+export type Wx = {
+  [Name in InterfaceName]: (parameters?: Interfaces[Name][0] & WxCallbacks<Interfaces[Name][1]>) => void;
+} & {
   config(parameters: object): void;
   ready(callback: () => void): void;
   error(callback: (result: { errMsg: string }) => void): void;
   invoke?(name: string, parameters: object, callback: (result: any) => void): void;
-  [jsInterface: string]: any;
-}
+  on?(name: string, callback: (result: any) => void): void;
+  miniProgram?: any;
+};
 
 /** A remark of the service on the URL that was signed. */
 export interface Warning {
@@ -83,7 +157,7 @@ export interface Options {
   /** WeChat's own debug mode: alerts every result. */
   debug?: boolean;
   /** JS interfaces to ask for. Default: the account's list. */
-  jsApiList?: readonly string[];
+  jsApiList?: readonly InterfaceName[];
   /** Open tags (wx-open-launch-app …) to ask for. Default: the account's list. */
   openTagList?: readonly string[];
   /** WeChat's interface, if the page has loaded it by itself. */
@@ -140,7 +214,10 @@ export interface Card {
 export function share(card: Card): Promise<unknown>;
 
 /** Calls an interface of WeChat's by its name, after ready(); rejects with `cancelled`, `call_failed` or `no_such_interface`. */
-export function call(name: string, parameters?: object): Promise<any>;
+export function call<Name extends InterfaceName>(
+  name: Name,
+  parameters?: Interfaces[Name][0],
+): Promise<Interfaces[Name][1] & { errMsg: string }>;
 
 /** The /jsconfig beside the folder that a copy of wxsign.js was loaded from. */
 export function endpointBeside(scriptUrl: string): string;

@@ -26,4 +26,18 @@ export async function scan(): Promise<string> {
 void wxsign.ready({ timeoutMs: '5 s' });
 // @ts-expect-error misspelt options are found
 void wxsign.ready({ jsApilist: [] });
+// @ts-expect-error no interface has this name
+void wxsign.call('scanQrcode', {});
+// @ts-expect-error nor has one this parameter
+void wxsign.call('updateAppMessageShareData', { titel: 'x' });
+// @ts-expect-error misspelt in the list as well
+void wxsign.ready({ jsApiList: ['updateAppMessageSharData'] });
+void wxsign.ready().then(({ wx }) => {
+  // @ts-expect-error and on WeChat's own object
+  wx.updateAppMessageSharData({ title: 'x' });
+  // @ts-expect-error with a parameter that it does not take
+  wx.updateTimelineShareData({ titel: 'x' });
+  wx.updateTimelineShareData({ title: 'x', success: ({ errMsg }) => console.log(errMsg) });
+});
+void wxsign.call('getLocation', { type: 'gcj02' }).then(({ latitude, longitude }) => latitude + longitude);
 wxsign.endpoint = '/wx/jsconfig';
