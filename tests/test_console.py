@@ -16,6 +16,7 @@ from werkzeug.test import Client
 from wxsign.accounts import sha256_of_key
 from wxsign.accounts.clients import ApiClient
 from wxsign.http import console
+from wxsign.outcomes import note_outcome
 from wxsign.service import WxSign
 from wxsign.web import create_app
 
@@ -287,6 +288,14 @@ def test_the_buttons_refresh_verify_and_acknowledge(desk):
     service.broker.link.shared.note(f"theft|{key.api_base}|{key.app_id}", json.dumps(theft), 3600)
     assert "Another system" in client.get("/console").text
     assert "Another system" not in post(client, "/console/accounts/shop/acknowledge").text
+
+
+def test_a_button_clears_the_quota_and_what_pages_report_is_shown(desk):
+    service, client = desk
+    login(client)
+    assert "begin anew (1 of 10 this month)" in post(client, "/console/accounts/shop/clear-quota").text
+    note_outcome(service, "shop", "ios", "invalid_signature")
+    assert "pages ios invalid_signature" in client.get("/console").text
 
 
 def test_a_failure_stands_on_the_page_with_its_remedy(desk, sandbox):

@@ -18,6 +18,8 @@ from wxsign.http.answers import NotFoundError
 from wxsign.http.calls import language_of
 from wxsign.http.gate import Gate
 from wxsign.http.pages import mount, rendered
+from wxsign.outcomes import outcomes_of
+from wxsign.quota import clear_quota
 from wxsign.service import WxSign
 
 if TYPE_CHECKING:
@@ -112,9 +114,12 @@ class Console:
             return _page("login.html", 401)
         if not self._is_ours():
             return self._overview(client, _FOREIGN, 403)
-        doing = {"refresh": self._refresh, "verify": self._verify, "acknowledge": self._acknowledge}.get(
-            action
-        )
+        doing = {
+            "refresh": self._refresh,
+            "verify": self._verify,
+            "acknowledge": self._acknowledge,
+            "clear-quota": self._clear_quota,
+        }.get(action)
         if doing is None or not client.may_use(name) or name not in {a.name for a in self._service.registry}:
             raise NotFoundError
         try:
@@ -169,6 +174,13 @@ class Console:
             f"{name}：微信已拒绝原 token，已换新。",
         )
 
+    def _clear_quota(self, name: str) -> Text:
+        cleared = clear_quota(self._service, name)
+        return Text(
+            f"{name}: today's counts begin anew ({cleared.used} of {cleared.limit} this month).",
+            f"{name}：今日计数已清零（本月第 {cleared.used} 次，共 {cleared.limit} 次）。",
+        )
+
     def _acknowledge(self, name: str) -> Text:
         self._service.acknowledge(name)
         return _ACKNOWLEDGED
@@ -207,6 +219,7 @@ class Console:
             csrf=_csrf(_session()),
             found=found,
             accounts=[account for account in found.accounts if account.name in names],
+            pages=outcomes_of(self._service, names),
             faults=[fault for fault in found.faults if seen(fault)],
             past=[fault for fault in reversed(found.past) if seen(fault)],
             clock=lambda moment: time.strftime("%m-%d %H:%M:%S", time.localtime(moment)),
