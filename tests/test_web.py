@@ -12,9 +12,10 @@ from typing import get_args
 import pytest
 from at_sandbox import SECRET, control, service_at, settings_at, wechat
 from running import wait_until
+from werkzeug.test import Client
 
 from wxsign import errcodes, errors
-from wxsign.accounts import LOOPBACK
+from wxsign.accounts import LOOPBACK, ApiClient
 from wxsign.diagnosis.catalog import CATALOG
 from wxsign.http import answers, pages, protected
 from wxsign.http.calls import MAX_BODY_BYTES
@@ -470,3 +471,30 @@ def test_every_code_and_every_finding_has_its_anchor_in_this_language(language):
         assert page == f"docs/troubleshooting{language}.md"
         assert f"\n## {cause.id}\n" in causes
         assert anchor == cause.id.lower()
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("/wxjs", "/wxjs"),
+        ("/a/b-c", "/a/b-c"),
+        ("//evil.example", ""),
+        ('/x"><script>', ""),
+        ("javascript:", ""),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/demo", "/diagnose", "/docs/api", "/console"])
+def test_under_a_prefix_that_a_trusted_proxy_names_every_address_of_a_page_has_it(sandbox, path, sent, shown):
+    admin = ApiClient("admin", ("0" * 64,), frozenset({"admin"}))
+    with service_at(sandbox.url, trusted_proxies=1, clients=(admin,)) as service:
+        client = Client(create_app(service))
+        page = client.get(path, headers={"X-Forwarded-Prefix": sent, "X-Forwarded-For": "192.0.2.1"}).text
+    addresses = re.findall(r'(?:href|src|action|data-endpoint)="(/[^"]*)"', page)
+    assert addresses
+    assert [address for address in addresses if not address.startswith(f"{shown}/")] == []
+    assert "evil" not in page
+    assert not any(address.startswith("//") for address in addresses)
+
+
+def test_without_trusted_proxies_nobody_names_a_prefix(client):
+    assert "/wxjs" not in client.get("/", headers={"X-Forwarded-Prefix": "/wxjs"}).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from wxsign.settings import Settings
 
+_PREFIX_NAME: Final = "HTTP_X_FORWARDED_PREFIX"
+_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+(?:, ?(?:/[A-Za-z0-9_.~-]+)*)*")
 BELIEVED: Final = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 
@@ -31,11 +34,14 @@ class Proxies:
         number = settings.trusted_proxies
         self._addresses = settings.trusted_proxy_addresses
         self._application = application
-        self._believing = ProxyFix(application, x_for=number, x_proto=number, x_host=0)
+        self._believing = ProxyFix(application, x_for=number, x_proto=number, x_host=0, x_prefix=number)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A unix socket has no address: only what the file system lets near it can speak there.
         peer = environ.get("REMOTE_ADDR")
         if peer and self._addresses and not address_within(peer, self._addresses):
             return self._application(environ, start_response)
+        if not _PREFIX.fullmatch(environ.get(_PREFIX_NAME, "")):
+            # It stands in addresses of pages: what is no plain path is none of a proxy's.
+            environ.pop(_PREFIX_NAME, None)
         return self._believing(environ, start_response)
