@@ -4,7 +4,7 @@ export interface SandboxOptions {
   sandbox?: string;
   /** Where the service runs; /jsconfig of the app leads there. Default: http://127.0.0.1:8000 */
   service?: string;
-  /** Which client the sandbox plays: '' (WeChat), 'wecom' … */
+  /** Which client the sandbox plays: '' (WeChat), 'wecom', 'devtools', 'harmonyos', 'old', 'slow' or 'none'. */
   mode?: string;
 }
 
@@ -12,6 +12,7 @@ export interface SandboxOptions {
 export default function wxsign(options?: SandboxOptions): {
   name: string;
   apply: 'serve';
-  config: () => object;
+  config: () => { server: { proxy: Record<string, { target: string }> } };
+  configureServer: (server: { config: { logger: { warn(text: string): void } }; httpServer: { once(event: string, listener: () => void): unknown } | null }) => void;
   transformIndexHtml: { order: 'pre'; handler: () => { tag: string; attrs: { src: string }; injectTo: 'head-prepend' }[] };
 };

@@ -10,12 +10,16 @@ export interface WxCallbacks<Result = object> {
   trigger?: (result: object) => void;
 }
 
-type Location = { latitude: number; longitude: number };
+type Place = { latitude: number; longitude: number };
 type LocalId = { localId: string };
 type ServerId = { serverId: string };
 type Nothing = Record<never, never>;
 type Pay = { timestamp: number | string; nonceStr: string; package: string; signType?: string; paySign: string };
 type SharedLink = { title?: string; desc?: string; link?: string; imgUrl?: string };
+type SharedMedium = { type?: 'link' | 'music' | 'video'; dataUrl?: string };
+/** What a button of WeChat's menu is called: menuItem:share:qq, menuItem:copyUrl … */
+type MenuItem = `menuItem:${string}`;
+type Version = { envVersion?: 'release' | 'trial' | 'develop' };
 type Beacon = { uuid: string; major: string; minor: string; rssi: string; accuracy: string; proximity: string; heading: string };
 
 /**
@@ -24,11 +28,11 @@ type Beacon = { uuid: string; major: string; minor: string; rssi: string; accura
  * Source: the JS-SDK guide (developers.weixin.qq.com/doc/service/guide/h5/jssdk).
  */
 export interface Interfaces {
-  checkJsApi: [{ jsApiList: readonly string[] }, { checkResult: Record<string, boolean> }];
+  checkJsApi: [{ jsApiList: readonly ListedName[] }, { checkResult: Record<string, boolean> }];
   updateAppMessageShareData: [SharedLink, Nothing];
   updateTimelineShareData: [Omit<SharedLink, 'desc'>, Nothing];
-  onMenuShareTimeline: [Omit<SharedLink, 'desc'>, Nothing];
-  onMenuShareAppMessage: [SharedLink & { type?: 'link' | 'music' | 'video'; dataUrl?: string }, Nothing];
+  onMenuShareTimeline: [Omit<SharedLink, 'desc'> & SharedMedium, Nothing];
+  onMenuShareAppMessage: [SharedLink & SharedMedium, Nothing];
   onMenuShareQQ: [SharedLink, Nothing];
   onMenuShareWeibo: [SharedLink, Nothing];
   onMenuShareQZone: [SharedLink, Nothing];
@@ -42,28 +46,28 @@ export interface Interfaces {
   uploadVoice: [LocalId & { isShowProgressTips?: 0 | 1 }, ServerId];
   downloadVoice: [ServerId & { isShowProgressTips?: 0 | 1 }, LocalId];
   translateVoice: [LocalId & { isShowProgressTips?: 0 | 1 }, { translateResult: string }];
-  chooseImage: [{ count?: number; sizeType?: ('original' | 'compressed')[]; sourceType?: ('album' | 'camera')[] }, { localIds: string[] }];
+  chooseImage: [{ count?: number; sizeType?: readonly ('original' | 'compressed')[]; sourceType?: readonly ('album' | 'camera')[] }, { localIds: string[] }];
   previewImage: [{ current?: string; urls: readonly string[] }, Nothing];
   uploadImage: [LocalId & { isShowProgressTips?: 0 | 1 }, ServerId];
   downloadImage: [ServerId & { isShowProgressTips?: 0 | 1 }, LocalId];
   getLocalImgData: [LocalId, { localData: string }];
   getNetworkType: [Nothing, { networkType: string }];
-  openLocation: [Location & { name?: string; address?: string; scale?: number; infoUrl?: string }, Nothing];
-  getLocation: [{ type?: 'wgs84' | 'gcj02' }, Location & { speed: number; accuracy: number }];
+  openLocation: [Place & { name?: string; address?: string; scale?: number; infoUrl?: string }, Nothing];
+  getLocation: [{ type?: 'wgs84' | 'gcj02' }, Place & { speed: number; accuracy: number }];
   hideOptionMenu: [Nothing, Nothing];
   showOptionMenu: [Nothing, Nothing];
-  hideMenuItems: [{ menuList: readonly string[] }, Nothing];
-  showMenuItems: [{ menuList: readonly string[] }, Nothing];
+  hideMenuItems: [{ menuList: readonly MenuItem[] }, Nothing];
+  showMenuItems: [{ menuList: readonly MenuItem[] }, Nothing];
   hideAllNonBaseMenuItem: [Nothing, Nothing];
   showAllNonBaseMenuItem: [Nothing, Nothing];
   closeWindow: [Nothing, Nothing];
-  scanQRCode: [{ needResult?: 0 | 1; scanType?: ('qrCode' | 'barCode')[] }, { resultStr: string }];
+  scanQRCode: [{ needResult?: 0 | 1; scanType?: readonly ('qrCode' | 'barCode')[] }, { resultStr: string }];
   openAddress: [Nothing, {
     userName: string; postalCode: string; provinceName: string; cityName: string; countryName: string; detailInfo: string;
     nationalCode: string; telNumber: string;
   }];
   chooseWXPay: [Pay, Nothing];
-  openProductSpecificView: [{ productId: string; viewType?: 0 | 1 | 2 | string }, Nothing];
+  openProductSpecificView: [{ productId: string; viewType?: 0 | 1 | 2; extInfo?: string }, Nothing];
   addCard: [{ cardList: { cardId: string; cardExt: string }[] }, { cardList: { cardId: string; cardExt: string; code: string; isSuccess: boolean }[] }];
   chooseCard: [{
     shopId?: string; cardType?: string; cardId?: string; timestamp: number; nonceStr: string; signType?: string; cardSign: string;
@@ -75,23 +79,47 @@ export interface Interfaces {
   onSearchBeacons: [Nothing, { beacons: Beacon[] }];
   openEnterpriseChat: [{ userIds?: string; externalUserIds?: string; groupName?: string }, Nothing];
   openEnterpriseRedPacket: [Pay, Nothing];
-  launchMiniProgram: [{ targetAppId: string; path?: string }, Nothing];
-  openBusinessView: [{ businessType: string; queryString?: string; extraData?: object }, object];
+  launchMiniProgram: [{ targetAppId: string; path?: string } & Version, Nothing];
+  openBusinessView: [{ businessType: string; queryString?: string } & Version, { extraData?: object }];
 }
 
-/** The name of a JS interface, as jsApiList and `call` take it. */
+/** The name of a JS interface: a function of WeChat's script, and what `call` takes. */
 export type InterfaceName = keyof Interfaces;
+
+/**
+ * What jsApiList takes: the interfaces, and what pages ask the bridge for themselves: the payee's confirmation of a transfer
+ * (pay.weixin.qq.com/doc/v3/partner/4016960577), and WeCom's own.
+ */
+export type ListedName = InterfaceName | 'requestMerchantTransfer' | 'onMenuShareWechat' | 'previewFile' | 'selectEnterpriseContact';
+
+/** The name of an open tag, as openTagList takes it. */
+export type OpenTagName = 'wx-open-launch-weapp' | 'wx-open-launch-app' | 'wx-open-subscribe' | 'wx-open-audio';
+
+/** An argument that may be left out where nothing in it has to be given. */
+type Argument<Parameters> = Record<never, never> extends Parameters ? [parameters?: Parameters] : [parameters: Parameters];
+
+/** Of a page inside a Mini Program (web-view). */
+export interface MiniProgram {
+  navigateTo(parameters: { url: string } & WxCallbacks): void;
+  redirectTo(parameters: { url: string } & WxCallbacks): void;
+  switchTab(parameters: { url: string } & WxCallbacks): void;
+  reLaunch(parameters: { url: string } & WxCallbacks): void;
+  navigateBack(parameters?: { delta?: number } & WxCallbacks): void;
+  postMessage(parameters: { data: unknown } & WxCallbacks): void;
+  getEnv(callback: (result: { miniprogram: boolean }) => void): void;
+}
 
 /** WeChat's script: its interfaces by name, and what wxsign itself calls. */
 export type Wx = {
-  [Name in InterfaceName]: (parameters?: Interfaces[Name][0] & WxCallbacks<Interfaces[Name][1]>) => void;
+  [Name in InterfaceName]: (...parameters: Argument<Interfaces[Name][0] & WxCallbacks<Interfaces[Name][1]>>) => void;
 } & {
   config(parameters: object): void;
   ready(callback: () => void): void;
   error(callback: (result: { errMsg: string }) => void): void;
+  /** By the bridge's native name: `wx.invoke('requestMerchantTransfer', …)`. There from the first wx.config on. */
   invoke?(name: string, parameters: object, callback: (result: any) => void): void;
   on?(name: string, callback: (result: any) => void): void;
-  miniProgram?: any;
+  miniProgram?: MiniProgram;
 };
 
 /** A remark of the service on the URL that was signed. */
@@ -157,9 +185,9 @@ export interface Options {
   /** WeChat's own debug mode: alerts every result. */
   debug?: boolean;
   /** JS interfaces to ask for. Default: the account's list. */
-  jsApiList?: readonly InterfaceName[];
+  jsApiList?: readonly ListedName[];
   /** Open tags (wx-open-launch-app …) to ask for. Default: the account's list. */
-  openTagList?: readonly string[];
+  openTagList?: readonly OpenTagName[];
   /** WeChat's interface, if the page has loaded it by itself. */
   wx?: Wx;
   /** Longest wait of each step, in milliseconds. Default 12000. */
@@ -213,10 +241,13 @@ export interface Card {
 /** Sets the card for friends and the one for Moments, after ready(), and again after a route change. */
 export function share(card: Card): Promise<unknown>;
 
+/** A promise stands for success, fail and cancel, which would never be called. */
+type CallCallbacks = Pick<WxCallbacks, 'complete' | 'trigger'> & { success?: never; fail?: never; cancel?: never };
+
 /** Calls an interface of WeChat's by its name, after ready(); rejects with `cancelled`, `call_failed` or `no_such_interface`. */
 export function call<Name extends InterfaceName>(
   name: Name,
-  parameters?: Interfaces[Name][0],
+  ...parameters: Argument<Interfaces[Name][0] & CallCallbacks>
 ): Promise<Interfaces[Name][1] & { errMsg: string }>;
 
 /** The /jsconfig beside the folder that a copy of wxsign.js was loaded from. */
