@@ -55,7 +55,7 @@ test-js: node_modules/.installed
 	else echo "npm is not installed: the tests of the browser client were skipped."; test -z "$${CI:-}"; fi
 
 .PHONY: examples
-examples: node_modules/.installed ## The example apps in Vue and React with the npm package: types, build, render on a server, vite dev
+examples: $(VENV)/.dev $(VENV)/.servers node_modules/.installed ## The example apps in Vue and React with the npm package: types, builds, a render on a server, vite dev in Chromium
 	@if command -v npm >/dev/null 2>&1; then node scripts/check-examples.mjs; \
 	else echo "npm is not installed: the example apps were skipped."; test -z "$${CI:-}"; fi
 

@@ -1,56 +1,141 @@
-// The example apps with the package as `npm pack` makes it: types, a render on a server, `vite dev` with the sandbox's bridge,
-// and `vite build` without a trace of it.
+// The example apps with the package as `npm pack` makes it: types, a render on a server, `vite build` with no trace of the sandbox,
+// and `vite dev` beside `wxsign dev` in Chromium, as Android and as an iPhone.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, cpSync, readFileSync, readdirSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { chromium } from './chromium.mjs';
 
-const ROOT = new URL('..', import.meta.url).pathname;
-const BRIDGE = '/sandbox/bridge.js';
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const WXSIGN = resolve(ROOT, process.env.VENV ?? '.venv', 'bin/wxsign');
+const APPS = ['vue', 'react'];
+const ANDROID = 'Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36';
+const IPHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148';
+const START_MS = 30_000;
+const READY = "document.querySelector('[data-state]').dataset.state === 'ready'";
+const SCAN = "[...document.querySelectorAll('button')].find((button) => button.textContent === 'scanQRCode').click()";
+const ROUTE = "[...document.querySelectorAll('a, button')].find((element) => element.textContent === '/a?b=1').click()";
+const ANSWER = "document.querySelector('wxsign-sandbox').shadowRoot.querySelector('.sheet button').click()";
+
 const here = mkdtempSync(join(tmpdir(), 'wxsign-examples-'));
-const run = (cwd, program, ...words) => execFileSync(program, words, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
-const npm = (cwd, ...words) => run(cwd, 'npm', ...words, '--silent', '--no-audit', '--no-fund');
+const endings = [() => rmSync(here, { recursive: true, force: true, maxRetries: 5 })];
+const execute = promisify(execFile);
 
-function everything(folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile()).map((entry) => readFileSync(join(entry.parentPath ?? entry.path, entry.name), 'utf8')).join('\n');
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
-  });
-}
-
-async function served(app) {
-  const port = await freePort();
-  const server = spawn(join(app, 'node_modules/.bin/vite'), ['--port', String(port), '--strictPort', '--host', '127.0.0.1'], { cwd: app, stdio: 'ignore' });
+async function run(cwd, program, ...words) {
   try {
-    for (let tries = 0; tries < 100; tries += 1) {
-      try { return await (await fetch(`http://127.0.0.1:${port}/`)).text(); } catch { await new Promise((resolve) => setTimeout(resolve, 100)); }
-    }
-    throw new Error('vite dev does not answer');
-  } finally {
-    server.kill();
+    return (await execute(program, words, { cwd })).stdout;
+  } catch (error) { // its own words are in what it printed
+    throw new Error(`${program} ${words.join(' ')}:\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`);
   }
 }
 
-run(join(ROOT, 'npm'), 'npm', 'pack', '--silent', '--pack-destination', here);
-const [tarball] = readdirSync(here).filter((name) => name.endsWith('.tgz'));
-for (const name of ['vue', 'react']) {
+function everything(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name)).sort().map((path) => [path.slice(folder.length), readFileSync(path, 'utf8')]);
+}
+
+function freePort() {
+  return new Promise((found) => {
+    const server = createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => found(port)); });
+  });
+}
+
+// A program that runs until the end, once it answers at `url`. Returns what it has printed so far, as a function.
+async function running(url, cwd, program, ...words) {
+  let printed = '';
+  const child = spawn(program, words, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise((done) => { child.once('close', done); });
+  endings.unshift(() => { child.kill(); return ended; });
+  [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => { printed += chunk; }));
+  for (const end = Date.now() + START_MS; Date.now() < end && child.exitCode === null;) {
+    if (await fetch(url).catch(() => null)) return () => printed;
+    await new Promise((done) => { setTimeout(done, 50); });
+  }
+  throw new Error(`${program} ${words.join(' ')} does not answer at ${url}:\n${printed}`);
+}
+
+// The app as its owner has it, with the packed package among the locked ones.
+async function install(name, tarball) {
   const app = join(here, name);
   cpSync(join(ROOT, 'examples', name), app, { recursive: true, filter: (path) => !/node_modules|dist/.test(path.slice(ROOT.length)) });
-  npm(app, 'ci');
-  npm(app, 'install', '--no-save', join(here, tarball));
-  npm(app, 'run', 'types');
-  npm(app, 'run', 'build');
+  await run(app, 'npm', 'install', '--no-save', '--prefer-offline', '--no-audit', '--no-fund', tarball);
+  return app;
+}
+
+async function compiles(app) {
+  await run(app, 'npm', 'run', 'types');
+  await run(app, 'npm', 'run', 'build');
+  assert.match(await run(app, 'npm', 'run', 'render'), /data-state="loading"/);
   const built = everything(join(app, 'dist'));
-  assert.ok(built.includes('jsconfig'), 'the client is in the build');
-  assert.ok(!built.includes(BRIDGE) && !built.includes('127.0.0.1:8001'), 'no trace of the sandbox');
-  assert.match(npm(app, 'run', 'render'), /data-state="loading"/);
-  const page = await served(app);
-  assert.ok(page.indexOf(BRIDGE) > 0 && page.indexOf(BRIDGE) < page.indexOf('/src/main'), 'the bridge comes first in dev');
-  console.log(`examples/${name}: types, build, render and dev are right`);
+  assert.ok(built.some(([, text]) => text.includes('jsconfig')), 'the client is in the build');
+  // The same app without the plugin gives the same, to the byte.
+  writeFileSync(join(app, 'plain.config.ts'), readFileSync(join(app, 'vite.config.ts'), 'utf8').replace(/, wxsign\(\)|^import wxsign .*$/gm, ''));
+  await run(app, 'node_modules/.bin/vite', 'build', '--config', 'plain.config.ts', '--outDir', 'dist-plain');
+  assert.deepEqual(built, everything(join(app, 'dist-plain')));
+}
+
+// Green when it opens and after a change of route, with an interface that answers.
+async function turnsGreen(browser, url, userAgent) {
+  const page = await browser.open(url, userAgent);
+  await page.until(READY);
+  await page.evaluate(ROUTE);
+  await page.until(`location.href.endsWith('/a?b=1') && ${READY}`);
+  await page.evaluate(SCAN);
+  await page.until(`${ANSWER}, true`);
+  await page.until("document.body.textContent.includes('https://')");
+}
+
+async function runs(app, browser, wxsign) {
+  const config = join(app, 'vite.config.ts');
+  writeFileSync(config, readFileSync(config, 'utf8').replace('wxsign()', `wxsign(${JSON.stringify({ sandbox: wxsign.sandbox, service: wxsign.service })})`));
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}/`;
+  await running(url, app, join(app, 'node_modules/.bin/vite'), '--port', port, '--strictPort', '--host', '127.0.0.1');
+  const signed = () => wxsign.printed().split('\n').filter((line) => line.includes(`signed ${url}a?b=1`)).length;
+  await turnsGreen(browser, url, IPHONE);
+  assert.equal(signed(), 0, 'an iPhone compares the URL that the page was opened at: nothing to sign after a route change');
+  await turnsGreen(browser, url, ANDROID);
+  assert.equal(signed(), 1, 'Android compares the present URL: signed once for the route');
+}
+
+async function dev() {
+  const [port, sandboxPort] = [await freePort(), await freePort()];
+  const service = `http://127.0.0.1:${port}`;
+  const printed = await running(service, here, WXSIGN, 'dev', '--port', port, '--sandbox-port', sandboxPort);
+  return { service, sandbox: `http://127.0.0.1:${sandboxPort}`, printed };
+}
+
+async function browserOf() {
+  try {
+    const browser = await chromium(join(here, 'chromium'));
+    endings.unshift(browser.close);
+    return browser;
+  } catch (error) {
+    if (process.env.CI || error.code !== 'ENOENT') throw error;
+    console.log('Chromium is not installed: the example apps are not opened in it.');
+    return null;
+  }
+}
+
+async function check() {
+  await run(join(ROOT, 'npm'), 'npm', 'pack', '--pack-destination', here);
+  const tarball = join(here, readdirSync(here).find((name) => name.endsWith('.tgz')));
+  const apps = await Promise.all(APPS.map((name) => install(name, tarball)));
+  await Promise.all(apps.map(compiles));
+  const browser = existsSync(WXSIGN) || process.env.CI ? await browserOf() : null;
+  if (browser) {
+    const wxsign = await dev();
+    await Promise.all(apps.map((app) => runs(app, browser, wxsign)));
+  }
+  console.log(`examples/{${APPS}}: types, build, render on a server${browser ? ', and vite dev in Chromium' : ''} are right`);
+}
+
+try {
+  await check();
+} finally {
+  for (const end of endings) await end();
 }
