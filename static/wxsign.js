@@ -517,9 +517,9 @@
     root.addEventListener('popstate', changed);
   }
 
-  // Calls an interface by name, after ready(); resolves with WeChat's answer.
+  // Calls an interface by name, after ready() as the page last called it; resolves with WeChat's answer.
   function call(name, params) {
-    return ready().then(({ wx }) => new Promise((resolve, reject) => {
+    return ready(last && last.options).then(({ wx }) => new Promise((resolve, reject) => {
       if (typeof wx[name] !== 'function') { reject(say('no_such_interface', { name })); return; }
       const refuse = (code) => (res) => reject(say(code, { name }, { errMsg: (res && res.errMsg) || '' }));
       wx[name](Object.assign({}, params, { success: resolve, cancel: refuse('cancelled'), fail: refuse('call_failed') }));

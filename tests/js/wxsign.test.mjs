@@ -493,6 +493,21 @@ describe('call and share', { skip }, () => {
     assert.match((await wxsign.call('scanQRCode', { needResult: 0 })).errMsg, /ok$/);
     assert.equal((await failure(wxsign.call('scanQrcode'))).code, 'no_such_interface');
   });
+  test('a call is made under the options of the ready before it, in the same run', async () => {
+    const { wxsign, seen } = open();
+    await wxsign.ready({ endpoint: 'https://other.example.com/jsconfig', jsApiList: ['scanQRCode'] });
+    await wxsign.call('scanQRCode');
+    assert.deepEqual(seen.requests.map(({ url }) => url.split('?')[0]), ['https://other.example.com/jsconfig']);
+  });
+  test('a call right after a route change does not end the following', async () => {
+    const { wxsign, seen, window, advance } = open({ respond: both });
+    await wxsign.ready({ follow: true, account: 'shop' });
+    window.history.pushState({}, '', '/one');
+    await wxsign.call('scanQRCode');
+    window.history.pushState({}, '', '/two');
+    await advance(1000);
+    assert.deepEqual(seen.requests.map(({ url }) => /url=.*?example.com%2F(\w+).*account=shop/.exec(url)?.[1]), ['page', 'one', 'two']);
+  });
   test('both cards are set, their link without what WeChat and the log-in added, and what is no address is warned of', async () => {
     const { wxsign, seen } = open({ href: 'https://m.example.com/a?code=1&b=2&from=singlemessage&state=x#top' });
     await wxsign.share({ title: 'A', imgUrl: '/logo.png' });
