@@ -1,14 +1,13 @@
 // Chromium by its DevTools pipe: opens a page, runs a script in it, waits for one to become true. Only loopback is reachable.
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
 
 const ARGUMENTS = [
   '--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--remote-debugging-pipe',
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
 ];
 const WAIT_MS = 30_000;
 
-/** Starts Chromium with a profile in `folder`, a folder of its own; rejects where there is none. */
+/** Starts Chromium with its profile in `folder`; rejects where there is no Chromium. */
 export async function chromium(folder) {
   const program = spawn('chromium', [...ARGUMENTS, `--user-data-dir=${folder}`], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
   const ended = new Promise((resolve) => { program.once('close', resolve); });
@@ -40,9 +39,8 @@ export async function chromium(folder) {
     return new Page((method, params) => send(method, params, sessionId), url);
   }
   async function close() {
-    program.kill();
+    send('Browser.close'); // it ends its children first, which a signal leaves writing into the folder
     await ended;
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
   return { open, close };
 }
