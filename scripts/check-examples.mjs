@@ -119,7 +119,7 @@ async function browserOf() {
     endings.unshift(browser.close);
     return browser;
   } catch (error) {
-    if (process.env.CI || error.code !== 'ENOENT') throw error;
+    if (process.env.CI === 'true' || error.code !== 'ENOENT') throw error;
     console.log('Chromium is not installed: the example apps are not opened in it.');
     return null;
   }
@@ -130,7 +130,7 @@ async function check() {
   const tarball = join(here, readdirSync(here).find((name) => name.endsWith('.tgz')));
   const apps = await Promise.all(APPS.map((name) => install(name, tarball)));
   await Promise.all(apps.map(compiles));
-  const browser = existsSync(WXSIGN) || process.env.CI ? await browserOf() : null;
+  const browser = existsSync(WXSIGN) || process.env.CI === 'true' ? await browserOf() : null;
   if (browser) {
     const wxsign = await dev();
     await Promise.all(apps.map((app) => runs(app, browser, wxsign)));
