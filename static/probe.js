@@ -17,7 +17,13 @@
     again: ['同一个签名再用一次（随机串重复）', 'the same signature once more (a nonce used twice)'],
     pushed_present: ['pushState 之后，当前地址的签名', 'after pushState: of the present URL'],
     pushed_landing: ['pushState 之后，打开时地址的签名', 'after pushState: of the URL that the page was opened at'],
-    earlier: ['上次打开时的签名（旧时间戳，ticket 可能已更换）', 'the signature of an earlier visit (an old timestamp, perhaps of a ticket that was replaced)'],
+    earlier: ['上次打开时的签名（旧时间戳）', 'the signature of an earlier visit (an old timestamp)'],
+  };
+  // Which ticket the earlier signature was made with, or its refusal could be for its age or for its ticket.
+  const TICKETS = {
+    present: ['ticket 未更换', 'of the present ticket'],
+    replaced: ['ticket 已更换', 'of a ticket that was replaced'],
+    unknown: ['ticket 已无从得知', 'of a ticket that is not known any more'],
   };
 
   // One text of two.
@@ -45,6 +51,14 @@
     const answer = await (await fetch(`${endpoint}?${query}`)).json();
     if (!answer.signature) throw new Error(answer.error ? answer.error.message : 'no signature');
     return answer;
+  }
+
+  async function ticketOf({ url, appId, timestamp, nonceStr, signature }) {
+    const body = JSON.stringify({ page: url, config: { appId, timestamp, nonceStr, signature } });
+    const at = new URL('diagnose', new URL(endpoint, location.href));
+    const { verdict, findings = [] } = await (await fetch(at, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })).json();
+    if (verdict === 'right') return 'present';
+    return findings.some(({ id, certainty }) => id === 'WXS108' && certainty === 'certain') ? 'replaced' : 'unknown';
   }
 
   // WeChat's own words for a configuration, from the bridge, which WeChat's script would shorten.
@@ -88,7 +102,8 @@
     await new Promise((resolve) => setTimeout(resolve, 300));
     if (before && before.url === LANDING) {
       report.earlier_seconds = first.timestamp - before.timestamp;
-      tell('earlier', `${await verified(before)} (${report.earlier_seconds} s)`);
+      report.earlier_ticket = await ticketOf(before);
+      tell('earlier', `${await verified(before)} (${report.earlier_seconds} s, ${text(TICKETS[report.earlier_ticket])})`);
     } else {
       row('earlier', text(['请几小时后再打开一次', 'open this page again in some hours']));
     }

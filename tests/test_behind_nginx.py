@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from running import (
     APP_ID,
     PAGE,
@@ -29,8 +31,9 @@ from running import (
 )
 from test_deploy import DEPLOY, nginx_command
 
+from wxsign.cli import main
+
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -173,6 +176,32 @@ def test_no_log_shows_a_query_a_secret_a_token_or_a_ticket(site):
     values = set(re.findall(r"[A-Za-z0-9_-]{60,}", stored))
     assert values
     assert not {value for value in values if value in logs}
+
+
+def proxy_line(site: Site) -> tuple[str, str]:
+    """How the line of the proxy stands at `wxsign doctor`, and what is red first."""
+    public = {"WXSIGN_PUBLIC_URL": f"http://127.0.0.1:{site.port}", "WXSIGN_TRUSTED_PROXIES": "1"}
+    environ = {**service_environ(site.sandbox, site.folder), **public}
+    lines = json.loads(CliRunner(env=environ).invoke(main, ["doctor", "--json"]).stdout)
+    state = next(line["state"] for line in lines if line["check"] == "proxy")
+    return state, next((line["check"] for line in lines if line["state"] == "failed"), "")
+
+
+def test_doctor_sees_through_nginx_whether_it_says_whose_a_request_is(site, require_program):
+    assert proxy_line(site) == ("ok", "")
+    conf = site.folder / "wxsign.conf"
+    lost, count = re.subn(r"\n *proxy_set_header X-Forwarded-For [^\n]*", "", conf.read_text())
+    assert count
+    conf.write_text(lost)
+    reload = [
+        require_program("nginx"),
+        "-e",
+        f"{site.folder}/logs/global.log",
+        "-c",
+        f"{site.folder}/nginx.conf",
+    ]
+    subprocess.run([*reload, "-s", "reload"], check=True)
+    wait_until(lambda: proxy_line(site) == ("failed", "proxy"))
 
 
 # The micro-cache of hot pages.

@@ -12,7 +12,8 @@ from at_sandbox import APP_IDS, SECRET, accounts, control, service_at, verdict, 
 from werkzeug.test import Client
 
 from wxsign.commands.status import as_dict
-from wxsign.http.diagnose import Bucket, TooManyDiagnosesError
+from wxsign.errors import StoreUnavailable
+from wxsign.http.diagnose import Bucket, Rates, TooManyDiagnosesError
 from wxsign.outcomes import outcomes_of
 from wxsign.signing import signature, string_to_sign
 from wxsign.web import create_app
@@ -144,7 +145,7 @@ def test_no_value_whatever_ends_in_a_failure_of_ours(client, path, nonce):
 
 def test_a_flood_of_questions_is_answered_a_few_times_a_second():
     moment = 0.0
-    bucket = Bucket(lambda: moment)
+    bucket = Bucket(3, 10, lambda: moment)
     assert [bucket.take() for _ in range(12)].count(True) == 10
     moment = 1.0
     assert [bucket.take() for _ in range(5)].count(True) == 3
@@ -200,6 +201,62 @@ def test_ten_thousand_forged_reports_make_no_call_and_leave_nothing_behind(clien
         assert report(client, forged).json == {"retry": False}
     assert calls(sandbox) == before
     assert len(service.broker._near.seats()) == seats
+
+
+class Counting:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store):
+        self._store, self.operations = store, []
+
+    def __getattr__(self, name):
+        operation = getattr(self._store, name)
+
+        def counted(*given):
+            self.operations.append(name)
+            return operation(*given)
+
+        return counted
+
+
+@pytest.mark.parametrize("words", ["config:ok", REFUSED])
+def test_one_true_signature_reported_five_hundred_times_is_counted_a_few_times_and_hardly_asks_the_store(
+    client, service, words
+):
+    page, link = config_of(client), service.broker.link
+    report(client, page, words=words)  # WeChat is asked once, which has operations of its own
+    before = sum(row.pages for row in outcomes_of(service, ["shop"])["shop"])
+    link.shared = store = Counting(link.shared)
+    begun = time.monotonic()
+    for _ in range(500):
+        assert report(client, page, words=words).status_code == 200
+    most = 50 + 5 * (time.monotonic() - begun)
+    # Two for each that is counted, the clock among them; a watcher may look meanwhile.
+    assert len(store.operations) <= 2 * most + 20
+    counted = sum(row.pages for row in outcomes_of(service, ["shop"])["shop"]) - before
+    assert 40 <= counted <= most
+
+
+def test_a_store_that_is_away_is_not_asked_by_every_report(client, service):
+    class Away:
+        asked = 0
+
+        def __getattr__(self, name):
+            self.asked += 1
+            raise StoreUnavailable
+
+    page, link = config_of(client), service.broker.link
+    link.shared = away = Away()
+    begun = time.monotonic()
+    for _ in range(200):
+        assert report(client, page).status_code == 200
+    assert away.asked <= 10 * (1 + (time.monotonic() - begun) / 2)
+
+
+def test_the_flood_of_one_account_takes_the_count_of_no_other():
+    rates = Rates()
+    assert 50 <= [rates.may_count("shop") for _ in range(1000)].count(True) < 100
+    assert rates.may_count("news")
 
 
 @pytest.mark.parametrize("age", [601, -601, 10**9])

@@ -155,9 +155,9 @@ def unknown_host_of_redis(env, _sandbox, _tmp_path):
 
 
 @contextmanager
-def behind(env, sandbox, headers):
-    """A proxy that sets these headers, before a service that believes one."""
-    with service_at(sandbox.url, trusted_proxies=1) as service:
+def behind(env, sandbox, headers, number=1):
+    """A proxy that sets these headers, before a service that believes so many."""
+    with service_at(sandbox.url, trusted_proxies=number) as service:
         application = create_app(service)
 
         def proxy(environ, start_response):
@@ -166,7 +166,7 @@ def behind(env, sandbox, headers):
         server = make_server("127.0.0.1", 0, proxy, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        yield env | {"WXSIGN_PUBLIC_URL": address, "WXSIGN_TRUSTED_PROXIES": "1"}
+        yield env | {"WXSIGN_PUBLIC_URL": address, "WXSIGN_TRUSTED_PROXIES": str(number)}
         server.shutdown()
         server.server_close()
 
@@ -183,6 +183,13 @@ def test_a_proxy_that_says_whose_a_request_is_is_green(env, sandbox):
         code, lines = examined(changed)
     assert (code, red(lines)) == (0, [])
     assert {line["check"]: line["state"] for line in lines}["proxy"] == "ok"
+
+
+def test_two_proxies_of_which_one_keeps_the_visitor_s_address_to_itself_are_red(env, sandbox):
+    said = {"HTTP_X_FORWARDED_PROTO": "https"}
+    for addresses, expected in (("192.0.2.1", ["proxy"]), ("192.0.2.1, 192.0.2.9", [])):
+        with behind(env, sandbox, said | {"HTTP_X_FORWARDED_FOR": addresses}, 2) as changed:
+            assert red(examined(changed)[1]) == expected
 
 
 def test_a_public_url_where_nobody_answers_yet_is_no_fault(env):

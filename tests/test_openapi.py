@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
@@ -20,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from werkzeug.test import Client
 
 from wxsign.accounts import SCOPES, ApiClient, sha256_of_key
+from wxsign.diagnosis.findings import CONFIG_FIELDS
 from wxsign.http.cards import SIGN_CARD
 from wxsign.http.description import description
 from wxsign.http.protected import API_PREFIX, OPERATIONS
@@ -50,11 +52,16 @@ def sandbox():
 
 
 @pytest.fixture(scope="module")
-def app(sandbox):
+def service(sandbox):
     admin = ApiClient("admin", (sha256_of_key(ADMIN_KEY),), frozenset(SCOPES), relay_paths=("/cgi-bin/*",))
     keeper = ApiClient("keeper", (sha256_of_key(KEEPER_KEY),))
     with service_at(sandbox.url, clients=(admin, keeper)) as service:
-        yield create_app(service)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def app(service):
+    return create_app(service)
 
 
 def routes(app):
@@ -178,6 +185,35 @@ def test_an_error_has_the_shape_that_is_described(app, sent, status):
     whole = description()
     problem = {**whole["components"]["schemas"]["Error"], "components": whole["components"]}
     jsonschema_rs.validator_for(problem).validate(answer.json)
+
+
+ROOT = Path(__file__).parents[1]
+# WeChat's own paths answer in WeChat's shape, which has no links.
+IN_JSON = {
+    path: tuple(row["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"])
+    for path, row in description()["paths"].items()
+    if "cgi-bin" not in path
+    and "application/json" in row.get("post", {}).get("requestBody", {}).get("content", {})
+}
+FIELDS = [(path, {name: ["a list"]}) for path, names in IN_JSON.items() for name in names]
+FIELDS += [("/diagnose", {"config": {name: ["a list"]}}) for name in CONFIG_FIELDS]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), FIELDS, ids=[f"{path} {json.dumps(body)}" for path, body in FIELDS]
+)
+def test_a_field_of_another_type_is_refused_with_a_link_that_leads_somewhere_in_both_languages(
+    service, path, body
+):
+    page = {} if path == "/diagnose" else {"url": "https://m.example.com/"}
+    # An application of its own: /diagnose answers ten at once.
+    client = Client(create_app(service))
+    answer = client.post(path.replace("{NAME}", "shop"), json={**page, **body}, headers=KEY)
+    assert answer.status_code == 400, answer.text
+    file, _, anchor = answer.json["error"]["docs"].partition("#")
+    assert anchor == answer.json["error"]["code"]
+    for twin in (file, file.replace(".md", ".zh-CN.md")):
+        assert f'<a id="{anchor}"></a>`{anchor}`' in (ROOT / twin).read_text("utf-8"), twin
 
 
 LABELS = [(path, method) for path, row in description()["paths"].items() for method in row]

@@ -1,6 +1,8 @@
 """The field probe in Chromium: what it finds out of the sandbox is what the sandbox does."""
 
 import json
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from test_demo_page import browser, dev_service  # noqa: F401 - a fixture
@@ -45,10 +47,34 @@ def test_it_tells_which_url_is_compared_and_on_a_second_visit_of_an_old_signatur
     second = probed(context, service)
     assert second["answers"]["earlier"].startswith("preVerifyJSAPI:ok")
     assert second["earlier_seconds"] >= 0
+    assert second["earlier_ticket"] == "present"
     text = json.dumps(second)
     assert "signature" not in text.replace("invalid signature", "")
     assert "127.0.0.1" not in text
     context.close()
+
+
+def test_a_refusal_for_a_ticket_that_was_replaced_is_told_from_one_for_an_old_timestamp(browser, service):  # noqa: F811
+    context = browser.new_context(user_agent=ANDROID)
+    context.set_default_timeout(15_000)
+    probed(context, service)
+    service.sandbox("rotate", appid=service.app_id(), credential="jsapi_ticket")
+    make_the_service_look(service)
+    second = probed(context, service)
+    assert words(second["answers"]["present"]) == "ok"
+    assert second["answers"]["earlier"].startswith("preVerifyJSAPI:fail")
+    assert second["earlier_ticket"] == "replaced"
+    context.close()
+
+
+def make_the_service_look(service):
+    """Report a page as refused, as wxsign.js does."""
+    with urlopen(f"{service.url}/jsconfig?{urlencode({'url': f'{service.url}/demo'})}") as answer:
+        config = json.load(answer)
+    report = {name: config[name] for name in ("url", "timestamp", "nonceStr", "signature")}
+    body = json.dumps(report | {"errMsg": "config:invalid signature"}).encode()
+    with urlopen(f"{service.url}/report", body) as answer:
+        assert json.load(answer)["retry"]
 
 
 def words(said):

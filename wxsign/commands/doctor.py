@@ -157,8 +157,8 @@ def _proxy(public_url: str) -> Line:
             "proxy",
             "failed",
             Text(
-                f"The proxy does not send {listed}, or is not one that is trusted.",
-                f"反向代理没有发送 {listed}，或不是受信任的代理。",
+                f"{listed} does not arrive: the proxy does not send it, is not trusted, or `trusted_proxies` counts too many.",
+                f"没有收到 {listed}：反向代理没有发送、不受信任，或 `trusted_proxies` 大于实际层数。",
             ),
             Text(
                 "In nginx: `proxy_set_header X-Forwarded-For $remote_addr;` and `proxy_set_header X-Forwarded-Proto $scheme;` (deploy/nginx.conf); "

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from wxsign.http.calls import MAX_BODY_BYTES, call_of
 from wxsign.http.cards import SIGN_CARD
-from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Bucket, answer_diagnose, answer_report
+from wxsign.http.diagnose import DIAGNOSE_PATH, REPORT_PATH, Rates, answer_diagnose, answer_report
 from wxsign.http.gate import Gate
 from wxsign.http.jsconfig import AGENTCONFIG_PATH, JSCONFIG_PATH, answer_jsconfig
 from wxsign.http.protected import API_PREFIX, OPERATIONS, Operation, answer_protected
@@ -39,9 +39,9 @@ def blueprint(service: WxSign, name: str = "wxsign") -> Blueprint:
     routes = Blueprint(name, __name__)
     for path in (JSCONFIG_PATH, AGENTCONFIG_PATH):
         _add(routes, path, path[1:], partial(_config, service, of_agent=path == AGENTCONFIG_PATH))
-    bucket = Bucket()
+    rates = Rates()
     for path, answer in ((DIAGNOSE_PATH, answer_diagnose), (REPORT_PATH, answer_report)):
-        view = partial(_asked, service, bucket, answer)
+        view = partial(_asked, service, rates, answer)
         routes.add_url_rule(path, answer.__name__, view, methods=_POSTED, provide_automatic_options=False)
     gate = Gate(service.settings.clients)
     relay = Relay(service).relay
@@ -57,8 +57,8 @@ def _config(service: WxSign, *, of_agent: bool) -> Response:
     return response_of(answer_jsconfig(service, call_of(request.environ, _body), of_agent=of_agent))
 
 
-def _asked(service: WxSign, bucket: Bucket, answer: Callable[[WxSign, Bucket, Call], Answer]) -> Response:
-    return response_of(answer(service, bucket, call_of(request.environ, _body)))
+def _asked(service: WxSign, rates: Rates, answer: Callable[[WxSign, Rates, Call], Answer]) -> Response:
+    return response_of(answer(service, rates, call_of(request.environ, _body)))
 
 
 def _view(

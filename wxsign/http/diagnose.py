@@ -10,6 +10,7 @@ import hmac
 import re
 import threading
 import time
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 DIAGNOSE_PATH: Final = "/diagnose"
 REPORT_PATH: Final = "/report"
 
-# A diagnosis costs some ten milliseconds: a person needs one, a flood of them gets no further.
-_A_SECOND: Final = 3.0
-_AT_ONCE: Final = 10.0
 _MAX_AGE_SECONDS: Final = 600
 # By then what somebody else's look at WeChat brought has reached every worker.
 _OTHERS_LOOK_SECONDS: Final = 2
@@ -92,16 +90,17 @@ class TooManyDiagnosesError(RequestError):
 class Bucket:
     """So many a second, and some at once. Safe to be used by several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, a_second: float, at_once: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self._left, self._at = _AT_ONCE, clock()
+        self._a_second, self._at_once = a_second, at_once
+        self._left, self._at = at_once, clock()
 
     def take(self) -> bool:
         """Whether one more may be answered now."""
         with self._lock:
             now = self._clock()
-            self._left = min(_AT_ONCE, self._left + (now - self._at) * _A_SECOND)
+            self._left = min(self._at_once, self._left + (now - self._at) * self._a_second)
             self._at = now
             if self._left < 1:
                 return False
@@ -109,11 +108,26 @@ class Bucket:
             return True
 
 
-def answer_diagnose(service: WxSign, bucket: Bucket, call: Call) -> Answer:
+class Rates:
+    """How often this process does what anybody may ask for."""
+
+    def __init__(self) -> None:
+        # A diagnosis costs some ten milliseconds: a person needs one, a flood of them gets no further.
+        self.questions = Bucket(3, 10)
+        # To count is a write. Whoever has one signature of ours can report it again and again.
+        self._of_account: defaultdict[str, Bucket] = defaultdict(lambda: Bucket(5, 50))
+        self._of_all = Bucket(20, 100)
+
+    def may_count(self, account: str) -> bool:
+        """Whether one more report on a page of this account may be counted now."""
+        return self._of_account[account].take() and self._of_all.take()
+
+
+def answer_diagnose(service: WxSign, rates: Rates, call: Call) -> Answer:
     """Return the answer to a question. Raises nothing: every failure is an answer."""
 
     def answer(fields: Mapping[str, object]) -> Mapping[str, object]:
-        if not bucket.take():
+        if not rates.questions.take():
             raise TooManyDiagnosesError
         page = _page(fields)
         found = diagnose(page, known_of(service, page)).as_dict(call.language)
@@ -122,9 +136,9 @@ def answer_diagnose(service: WxSign, bucket: Bucket, call: Call) -> Answer:
     return _answered(call, _HINT, answer)
 
 
-def answer_report(service: WxSign, bucket: Bucket, call: Call) -> Answer:
+def answer_report(service: WxSign, rates: Rates, call: Call) -> Answer:
     """Return what a page shall do whose signature was refused. Raises nothing: every failure is an answer."""
-    return _answered(call, _REPORT_HINT, lambda fields: _reported(service, bucket, fields, call))
+    return _answered(call, _REPORT_HINT, lambda fields: _reported(service, rates, fields, call))
 
 
 def _answered(
@@ -182,7 +196,7 @@ def _text(fields: Mapping[str, object], name: str, most: int = _MAX_CHARACTERS) 
 
 
 def _reported(
-    service: WxSign, bucket: Bucket, fields: Mapping[str, object], call: Call
+    service: WxSign, rates: Rates, fields: Mapping[str, object], call: Call
 ) -> Mapping[str, object]:
     page = Page(
         url=_text(fields, "url"),
@@ -201,7 +215,7 @@ def _reported(
     if not page.timestamp.isdecimal() or abs(time.time() - int(page.timestamp)) > _MAX_AGE_SECONDS:
         return {"retry": False}
     present, previous = (bool(value) and _is_of(page, value, parsed.url) for value in values)
-    if present or previous:
+    if (present or previous) and rates.may_count(account.name):
         _count(service, account.name, page)
     if previous:
         return {"retry": True, "after_seconds": 0}
@@ -213,7 +227,8 @@ def _reported(
     if look is Look.DONE and service.broker.early.values(key)[0] != values[0]:
         return {"retry": True, "after_seconds": 0}
     page = replace(page, app_id=account.app_id)
-    findings = diagnose(page, known_of(service, page)).as_dict(call.language) if bucket.take() else {}
+    told = rates.questions.take()
+    findings = diagnose(page, known_of(service, page)).as_dict(call.language) if told else {}
     return {"retry": False, **findings}
 
 

@@ -25,8 +25,8 @@ def health_routes() -> Blueprint:
 def healthz() -> Response:
     """Say that the process answers, and behind proxies which of their headers came; touches nothing else."""
     payload: dict[str, object] = {"status": "ok"}
-    if the_service().settings.trusted_proxies:
-        payload["forwarded"] = forwarded(request.environ)
+    if number := the_service().settings.trusted_proxies:
+        payload["forwarded"] = forwarded(request.environ, number)
     return response_of(json_answer(200, payload, request_id_of(request.environ)))
 
 

@@ -20,11 +20,18 @@ _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+(?:, ?(?:/[A-Za-z0-9_.~-]+)*
 BELIEVED: Final = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 
-def forwarded(environ: WSGIEnvironment) -> list[str]:
-    """Which of the headers that are believed came with a request: what a proxy leaves out cannot be believed."""
+def forwarded(environ: WSGIEnvironment, number: int) -> list[str]:
+    """Which of the headers that are believed came with a request through `number` proxies.
+
+    `X-Forwarded-For` counts with an address for each of them: with fewer the connection's own is taken, so that every
+    visitor looks like the last proxy, or like this machine.
+    """
     if "werkzeug.proxy_fix.orig" not in environ:
         return []
-    return [name for name in BELIEVED if f"HTTP_{name.upper().replace('-', '_')}" in environ]
+    came = [name for name in BELIEVED if f"HTTP_{name.upper().replace('-', '_')}" in environ]
+    if environ.get("HTTP_X_FORWARDED_FOR", "").count(",") + 1 < number:
+        came = [name for name in came if name != "X-Forwarded-For"]
+    return came
 
 
 class Proxies:
