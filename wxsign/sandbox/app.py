@@ -1,5 +1,6 @@
 """The sandbox as a Flask application: WeChat's API, the controls, the bridge of the in-app browser."""
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -19,6 +20,9 @@ from wxsign.sandbox.verification import signed_from
 
 HERE = Path(__file__).parent
 EXTENSION = "wxsign.sandbox"
+JAVASCRIPT = "text/javascript; charset=utf-8"
+# The files that make the bridge, in their order.
+BRIDGE = ("modes.js", "bridge.js")
 SIGNED_BY_PAGE = ("verifyTimestamp", "verifyNonceStr", "verifySignature")
 SIGNED_AS_GIVEN = ("timestamp", "nonceStr", "signature")
 
@@ -137,14 +141,16 @@ def _sent(reply: Reply) -> Response:
 
 @bridge.get("/bridge.js")
 def bridge_script() -> Response:
-    """The script that stands in for WeChat's in-app browser."""
-    return _open(_file("bridge.js", "text/javascript; charset=utf-8"))
+    """The script that stands in for WeChat's in-app browser: what the sandbox is set to, then its parts."""
+    chosen = json.dumps(_sandbox().browser())
+    parts = (f"window.wxsignSandbox = {chosen};", *((HERE / name).read_text("utf-8") for name in BRIDGE))
+    return _open(_no_store(Response("\n".join(parts), content_type=JAVASCRIPT)))
 
 
 @bridge.get("/jweixin.js")
 def stand_in_script() -> Response:
     """The script that stands in for WeChat's own where that cannot be loaded."""
-    return _open(_file("jweixin.js", "text/javascript; charset=utf-8"))
+    return _open(_file("jweixin.js", JAVASCRIPT))
 
 
 @bridge.route("/bridge/verify", methods=["OPTIONS"])
@@ -247,7 +253,7 @@ def page_style() -> Response:
 @controls.get("/page.js")
 def page_script() -> Response:
     """The page's script."""
-    return _file("pages/page.js", "text/javascript; charset=utf-8")
+    return _file("pages/page.js", JAVASCRIPT)
 
 
 @controls.get("/state")

@@ -7,8 +7,8 @@
  * The signature is verified by the sandbox against the URL that WeChat compares: on an iPhone the one that the document was
  * opened at, which pushState and replaceState do not change and a reload does; elsewhere the present one. That is the consensus
  * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
- * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule}.
- * `bridge.js?mode=wecom` is WeCom's client (企业微信): its user agent, the present URL, and agentConfig.
+ * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule, mode}.
+ * `bridge.js?mode=` chooses the client: wechat, wecom, devtools, harmonyos, old, slow (`&delay_ms=`), none (modes.js).
  * In the real WeChat this file does nothing.
  * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
  */
@@ -31,11 +31,18 @@
       + '请把 bridge.js 放在微信官方脚本之前：官方脚本在加载时就会检查浏览器。');
   }
   const NATIVE_UA = navigator.userAgent;
-  const ANDROID = /android/i.test(NATIVE_UA); // a browser that emulates a phone
-  const IPHONE = /iphone|ipad/i.test(NATIVE_UA);
   const CHINESE = /^zh/i.test(navigator.language);
-  const WECOM = SCRIPT.searchParams.get('mode') === 'wecom';
-  const RULE = ['landing', 'current'].find((rule) => rule === SCRIPT.searchParams.get('rule')) || (IPHONE && !WECOM ? 'landing' : 'current');
+  const SANDBOX = window.wxsignSandbox; // what stands before this in the same script
+  const MODE_NAME = SCRIPT.searchParams.get('mode') || SANDBOX.mode;
+  const MODE = SANDBOX.modes[MODE_NAME] || SANDBOX.modes.wechat;
+  if (!SANDBOX.modes[MODE_NAME]) {
+    const known = Object.keys(SANDBOX.modes).join(', ');
+    console.warn(`wxsign sandbox: there is no mode ${MODE_NAME}; known: ${known}. 没有这个模式；可用：${known}。`);
+  }
+  const ANDROID = !MODE.plain && /android/i.test(NATIVE_UA); // a browser that emulates a phone
+  const IPHONE = !MODE.plain && /iphone|ipad/i.test(NATIVE_UA);
+  const RULE = [SCRIPT.searchParams.get('rule'), SANDBOX.rule].find((rule) => rule === 'landing' || rule === 'current')
+    || (IPHONE && MODE.landing ? 'landing' : 'current');
   const NAVIGATION = performance.getEntriesByType('navigation')[0];
   const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
   const NOT_VERIFIED = 'fail_the permission value is offline verifying';
@@ -62,6 +69,7 @@
   const hiddenItems = new Set();
   let verified = null; // Set of native names, once a config was accepted
   let ofAgent = null; // the same of WeCom's agentConfig
+  let faulty = false; // HarmonyOS, once an iframe was loaded
   let serial = 0;
   let recordTimer = 0;
   let playTimer = 0;
@@ -304,9 +312,8 @@
 
   const ANSWERS = {
     checkJsApi(params, done) {
-      const known = (name) => Object.keys(ANSWERS).includes(name) && ANSWERS[name] !== absent;
       const events = ['onVoiceRecordEnd', 'onVoicePlayEnd', 'onBeaconsInRange', ...SHARE_MENU.map(([name]) => name)];
-      const names = (params.jsApiList || []).map((name) => [name, known(name) || events.includes(name)]);
+      const names = (params.jsApiList || []).map((name) => [name, has(name) || events.includes(name)]);
       done('ok', { checkResult: packed(Object.fromEntries(names)) });
     },
     getNetworkType: (params, done) => done('wifi', {}, 'network_type'),
@@ -444,7 +451,7 @@
     const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
     const verdict = await verify('preVerifyJSAPI', params, fields, params.verifyJsApiList);
     verified = verdict.names;
-    answer({ err_msg: verdict.errMsg });
+    answer(MODE.answer ? MODE.answer(verdict.errMsg) : { err_msg: verdict.errMsg });
   }
 
   async function agentConfig(params, answer) {
@@ -469,13 +476,18 @@
       if (!accepted) console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
       document.dispatchEvent(new CustomEvent('wxsign:verdict', { detail: {
         accepted, errMsg: verdict.err_msg, cause: verdict.cause || '', message,
-        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE,
+        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE, mode: MODE_NAME,
       } }));
       return { errMsg: verdict.err_msg, names: accepted ? new Set(names || []) : null };
     } catch (error) {
       console.error(`wxsign sandbox: ${VERIFY_URL} cannot be reached`, error);
       return { errMsg: `${kind}:fail_sandbox unreachable`, names: null };
     }
+  }
+
+  // Whether this client has an interface of that name.
+  function has(name) {
+    return Object.prototype.hasOwnProperty.call(ANSWERS, name) && ANSWERS[name] !== absent && !(MODE.lacks || []).includes(name);
   }
 
   // Whether the last accepted config covers this call.
@@ -493,30 +505,49 @@
       setTimeout(() => answer(Object.assign({ err_msg: errMsg }, result)), 0);
     };
     if (name === 'preVerifyJSAPI') preVerify(given, answer);
-    else if (name === 'agentConfig' && WECOM) agentConfig(given, answer);
-    else if (!Object.prototype.hasOwnProperty.call(ANSWERS, name)) done(null);
+    else if (name === 'agentConfig' && MODE.wecom) agentConfig(given, answer);
+    else if (!has(name)) done(null);
     else if (!permitted(name)) done(NOT_VERIFIED);
+    else if (faulty) done('fail_invalid signature');
     else ANSWERS[name](given, done);
   }
 
   // The old one-way call; pages use it for closeWindow, which needs no config.
   function call(name) {
-    if (Object.prototype.hasOwnProperty.call(ANSWERS, name)) ANSWERS[name]({}, () => {});
+    if (has(name)) ANSWERS[name]({}, () => {});
+  }
+
+  // WeChat on HarmonyOS loses a page's rights when an iframe is loaded: so users report it, Tencent does not say.
+  function watchIframes() {
+    document.addEventListener('load', (event) => {
+      if (event.target.tagName !== 'IFRAME' || faulty) return;
+      faulty = true;
+      console.warn(`wxsign sandbox: ${text(
+        'iframe 加载之后，鸿蒙版微信对后续调用都返回 invalid signature，尽管 config 是 ok',
+        'after an iframe has loaded, WeChat on HarmonyOS answers every later call with invalid signature, although config was ok',
+      )}`);
+    }, true);
   }
 
   // Makes the browser look like WeChat; `wxdebugger` keeps the official script from reporting the page's URL to Tencent.
   Object.defineProperty(navigator, 'userAgent', {
     configurable: true,
-    get: () => `${NATIVE_UA} wxdebugger ${WECOM ? 'wxwork/4.1.30 MicroMessenger/7.0.1' : 'MicroMessenger/8.0.49.2600(0x28003133) NetType/WIFI'} Language/${CHINESE ? 'zh_CN' : 'en'}`,
+    get: () => `${MODE.agent(NATIVE_UA)} Language/${CHINESE ? 'zh_CN' : 'en'}`,
   });
-  window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
+  if (MODE.iframeFault) watchIframes();
 
-  // Shows the menu and tells the page, once there is a body.
-  function announce() {
-    ui();
-    document.dispatchEvent(new Event('WeixinJSBridgeReady'));
+  // Sets up the bridge and shows the menu, once there is a body, and tells the page.
+  function appear() {
+    window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
+    const announce = () => {
+      ui();
+      document.dispatchEvent(new Event('WeixinJSBridgeReady'));
+    };
+    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
+    else setTimeout(announce, 0);
   }
 
-  if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
-  else setTimeout(announce, 0);
+  if (MODE.absent) console.info('wxsign sandbox: mode none, WeixinJSBridge never comes');
+  else if (MODE.comesAfterMs) setTimeout(appear, Number(SCRIPT.searchParams.get('delay_ms')) || MODE.comesAfterMs);
+  else appear();
 })();

@@ -204,6 +204,11 @@ class Sandbox:
 
     # views: digests only, never a value
 
+    def browser(self) -> dict[str, str]:
+        """Which client the bridge shall be, where its script does not say."""
+        with self._lock:
+            return {"mode": self._settings.mode, "rule": self._settings.rule}
+
     def check_token(self, value: str) -> dict[str, object]:
         """Whether a token is alive, its kind and the seconds it has left."""
         with self._lock:

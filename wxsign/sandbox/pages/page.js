@@ -39,6 +39,9 @@ function showState(state) {
   }
   text('#faults', JSON.stringify(state.faults.map(({ endpoint, kind, times }) => ({ endpoint, kind, times }))));
   text('#settings', JSON.stringify(state.settings, null, 2));
+  for (const select of document.querySelectorAll('select[data-setting]')) {
+    if (select !== document.activeElement) select.value = state.settings[select.dataset.setting];
+  }
 }
 
 function line(call) {
@@ -66,12 +69,22 @@ async function refresh() {
   }
 }
 
+function control(name, body) {
+  return ask(name, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+}
+
 async function act(button) {
   const row = button.closest('tr');
   const named = row && { appid: row.dataset.appid, credential: row.dataset.credential };
-  const sent = button.dataset.body || JSON.stringify(named);
-  await ask(button.dataset.control, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: sent });
+  await control(button.dataset.control, button.dataset.body || JSON.stringify(named));
 }
+
+document.addEventListener('change', async (event) => {
+  const { setting } = event.target.dataset;
+  if (!setting) return;
+  await control('settings', JSON.stringify({ [setting]: event.target.value })).catch(() => {});
+  await refresh();
+});
 
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('button[data-control]');
