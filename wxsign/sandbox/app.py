@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 EXTENSION = "wxsign.sandbox"
 JAVASCRIPT = "text/javascript; charset=utf-8"
 # The files that make the bridge, in their order.
-BRIDGE = ("modes.js", "bridge.js")
+BRIDGE = ("modes.js", "cards.js", "tags.js", "bridge.js")
 SIGNED_BY_PAGE = ("verifyTimestamp", "verifyNonceStr", "verifySignature")
 SIGNED_AS_GIVEN = ("timestamp", "nonceStr", "signature")
 

@@ -9,6 +9,8 @@
  * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
  * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule, mode}.
  * `bridge.js?mode=` chooses the client: wechat, wecom, devtools, harmonyos, old, slow (`&delay_ms=`), none (modes.js).
+ * `&mock=` switches on interfaces that this file does not know, or answers others anew: JSON, name to result, or to the words
+ * after the colon of errMsg: `?mock={"openLuckyBag":"ok"}`. Each share is the event `wxsign:share`: {card, remarks}.
  * In the real WeChat this file does nothing.
  * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
  */
@@ -69,6 +71,8 @@
   const hiddenItems = new Set();
   let verified = null; // Set of native names, once a config was accepted
   let ofAgent = null; // the same of WeCom's agentConfig
+  let tags = null; // what the accepted config says of open tags: their names, and the URL that they hold for
+  let drawTags = () => {};
   let faulty = false; // HarmonyOS, once an iframe was loaded
   let serial = 0;
   let recordTimer = 0;
@@ -114,6 +118,11 @@
     .sheet button { display: block; width: 100%; padding: 15px; border: 0; border-top: 1px solid var(--line); background: var(--bg); color: inherit; cursor: pointer; }
     .sheet button:hover, .sheet button:focus-visible { background: var(--gap); outline: 0; }
     .sheet button.cancel { margin-top: 8px; border: 0; }
+    .card { width: 320px; margin: auto; padding: 12px; border-radius: 8px; background: var(--bg); color: var(--fg); }
+    .card b { display: block; overflow-wrap: anywhere; }
+    .card p { margin: 4px 0 0; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
+    .card img { display: block; width: 48px; height: 48px; margin-top: 8px; object-fit: cover; }
+    .card .remark { color: #c62f2f; }
     .viewer { justify-content: center; align-items: center; cursor: zoom-out; background: rgba(0,0,0,.9); }
     .viewer img { max-width: 100%; max-height: 100%; }`;
 
@@ -223,10 +232,9 @@
     if (handler && verified && verified.has(name)) handler(result);
   }
 
-  // The card that a share would send: what the page set, else the page itself.
-  function shareCard(name) {
-    const timeline = name === 'menu:share:timeline' || name === 'menu:share:QZone';
-    return shared[timeline ? 'timeline' : 'appmessage'] || { title: document.title, link: location.href };
+  // The two cards of a page: one for friends, one for the places where only the title is shown.
+  function onTimeline(name) {
+    return name === 'menu:share:timeline' || name === 'menu:share:QZone' || name === 'shareTimeline' || name === 'shareQZone';
   }
 
   // WeChat's menu of the top right corner, opened from the sandbox's button.
@@ -237,27 +245,36 @@
       if (index < 0) return;
       const [name] = items[index];
       if (handlers.has(name) && verified && verified.has(name)) fire(name, { scene: 'friend' });
-      else showCard(shareCard(name));
+      else showCard(shared[onTimeline(name) ? 'timeline' : 'appmessage'], name);
     });
   }
 
-  // Shows a share card as the friend would get it.
-  function showCard(card) {
-    const lines = [card.title, card.desc, card.link, card.imgUrl || card.img_url].filter(Boolean).join('\n');
-    toast(`已分享（沙箱）\n${lines}`, `shared (sandbox)\n${lines}`);
+  // Shows a share card as the friend would get it: what the page set, else the page itself; and says what was changed.
+  function showCard(given, name) {
+    const page = { title: document.title, href: location.href };
+    const { remarks, refused, ...card } = SANDBOX.shareCard(given || page, page, onTimeline(name));
+    if (!given) remarks.length = 0; // a page that sets no card gets the default one
+    const lines = remarks.map((remark) => element('p', 'remark', text(remark.zh, remark.en)));
+    const picture = card.imgUrl ? [Object.assign(document.createElement('img'), { src: card.imgUrl, alt: '' })] : [];
+    const words = [element('p', '', text('已分享（沙箱）', 'shared (sandbox)')), element('b', '', card.title), element('p', '', card.desc), element('p', '', card.link)];
+    const mask = element('div', 'mask', '', [element('div', 'card', '', [...words, ...picture, ...lines])]);
+    mask.addEventListener('click', () => mask.remove());
+    ui().append(mask);
+    remarks.forEach((remark) => console.warn(`wxsign sandbox: ${text(remark.zh, remark.en)}`));
+    document.dispatchEvent(new CustomEvent('wxsign:share', { detail: { card, remarks: remarks.map(({ code }) => code) } }));
+    return !refused;
   }
 
   // The answer to a share menu item that the page has taken over.
-  function shareAnswer(params, done) {
-    showCard(params);
-    done('confirm');
+  function shareAnswer(params, done, name) {
+    done(showCard(params, name) ? 'confirm' : 'fail');
   }
 
-  // Remembers a share card set beforehand.
+  // Remembers a share card set beforehand; a link that WeChat does not take fails at once.
   function keepCard(slot) {
     return (params, done) => {
       shared[slot] = params;
-      done('ok');
+      done(SANDBOX.linkFault(params.link, location) ? 'fail' : 'ok');
     };
   }
 
@@ -377,6 +394,11 @@
         return done('ok', Number(params.needResult) === 1 ? scanned(...samples[index]) : {});
       });
     },
+    requestMerchantTransfer(params, done) {
+      const missing = ['mchId', 'appId', 'package'].filter((name) => !params[name]);
+      if (missing.length) return done('fail', { err_desc: `missing ${missing.join(', ')}` });
+      return confirmed(text('沙箱：确认收款', 'Sandbox: confirm a transfer'), text('收款', 'Accept'), done);
+    },
     getBrandWCPayRequest(params, done) {
       const missing = ['timeStamp', 'nonceStr', 'package', 'signType', 'paySign'].filter((name) => !params[name] || params[name] === 'undefined');
       if (missing.length) return done('fail', { err_desc: `missing ${missing.join(', ')}` }, 'get_brand_wcpay_request');
@@ -451,6 +473,8 @@
     const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
     const verdict = await verify('preVerifyJSAPI', params, fields, params.verifyJsApiList);
     verified = verdict.names;
+    tags = verdict.names && { names: params.verifyOpenTagList || [], url: presentUrl() };
+    setTimeout(drawTags, 0); // after the page has heard of its config
     answer(MODE.answer ? MODE.answer(verdict.errMsg) : { err_msg: verdict.errMsg });
   }
 
@@ -490,8 +514,35 @@
     return Object.prototype.hasOwnProperty.call(ANSWERS, name) && ANSWERS[name] !== absent && !(MODE.lacks || []).includes(name);
   }
 
-  // Whether the last accepted config covers this call.
-  function permitted(name) {
+  function presentUrl() {
+    return location.href.split('#')[0];
+  }
+
+  // Why an open tag has no right; '' when it has one, undefined before any config was accepted.
+  function faultOfTag(name) {
+    if (!tags) return undefined;
+    if (window !== window.top) return text('开放标签不能用在 iframe 里', 'open tags do not work in an iframe');
+    if (!tags.names.includes(name)) return text('不在 openTagList 里', 'not in openTagList');
+    return tags.url === presentUrl() ? '' : text('config 之后页面网址变了，需要重新 config', 'the page’s URL has changed since wx.config: call it again');
+  }
+
+  // What the page's owner has switched on by `?mock=`.
+  function mocked() {
+    const given = SCRIPT.searchParams.get('mock');
+    if (!given) return {};
+    try {
+      return Object.fromEntries(Object.entries(JSON.parse(given)).map(([name, result]) => [name, (params, done) => (
+        typeof result === 'string' ? done(result) : done('ok', result)
+      )]));
+    } catch (error) {
+      console.warn('wxsign sandbox: mock is no JSON object like {"openLuckyBag":{"bag":1}}. mock 不是 JSON 对象。', error);
+      return {};
+    }
+  }
+
+  // Whether the last accepted config covers this call; a payment needs none where the page asks the bridge itself.
+  function permitted(name, given) {
+    if (name === 'getBrandWCPayRequest' && !given.verifyAppId) return true;
     const right = name in RIGHTS ? RIGHTS[name] : name;
     return Boolean(verified) && (right === '' || verified.has(right)) || Boolean(ofAgent) && ofAgent.has(name);
   }
@@ -507,9 +558,9 @@
     if (name === 'preVerifyJSAPI') preVerify(given, answer);
     else if (name === 'agentConfig' && MODE.wecom) agentConfig(given, answer);
     else if (!has(name)) done(null);
-    else if (!permitted(name)) done(NOT_VERIFIED);
+    else if (!permitted(name, given)) done(NOT_VERIFIED);
     else if (faulty) done('fail_invalid signature');
-    else ANSWERS[name](given, done);
+    else ANSWERS[name](given, done, name);
   }
 
   // The old one-way call; pages use it for closeWindow, which needs no config.
@@ -534,7 +585,18 @@
     configurable: true,
     get: () => `${MODE.agent(NATIVE_UA)} Language/${CHINESE ? 'zh_CN' : 'en'}`,
   });
+  // A chosen picture's localId is an address in WeChat; on iOS and elsewhere WeChat's script turns it into data itself.
+  function showLocalPictures() {
+    document.addEventListener('error', ({ target }) => {
+      const data = target.tagName === 'IMG' && medium(target.getAttribute('src'));
+      if (data) target.src = data;
+    }, true);
+  }
+
+  Object.assign(ANSWERS, mocked());
+  if (ANDROID) showLocalPictures();
   if (MODE.iframeFault) watchIframes();
+  if (!MODE.noOpenTags && !MODE.absent) drawTags = SANDBOX.defineOpenTags({ text, toast, faultOf: faultOfTag });
 
   // Sets up the bridge and shows the menu, once there is a body, and tells the page.
   function appear() {

@@ -214,6 +214,17 @@
   });
   EVENTS.forEach((name) => { wx[name] = (given) => on(name, NATIVE[name] || name, typeof given === 'function' ? { complete: given } : given); });
 
+  // A picture whose address is a localId is fetched as data; Android's client shows it by itself.
+  if (!ANDROID) {
+    const asked = new WeakSet();
+    document.addEventListener('error', ({ target }) => {
+      const localId = /^(IMG|VIDEO|AUDIO|SOURCE)$/.test(target.tagName) ? target.src : '';
+      if (!localId.includes('wxlocalresource://') || asked.has(target)) return;
+      asked.add(target);
+      wx.ready(() => wx.getLocalImgData({ localId, success: ({ localData }) => { target.src = localData; } }));
+    }, true);
+  }
+
   window.wx = wx;
   window.jWeixin = wx;
   document.dispatchEvent(new CustomEvent('wxsign:stand-in'));
