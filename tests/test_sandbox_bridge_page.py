@@ -420,3 +420,23 @@ def test_an_interface_that_only_the_page_s_owner_knows_answers_what_he_says(open
     asked = "new Promise((done) => wx.invoke('openLuckyBag', {}, done))"
     assert page.evaluate(asked) == {"err_msg": "openLuckyBag:ok", "bag": 7}
     assert opened("hand").evaluate(f"settled.then(() => {asked})")["err_msg"] == "system:function_not_exist"
+
+
+def test_a_page_that_goes_to_wechat_s_own_address_to_log_in_comes_back_with_a_code(opened, site):
+    page = opened("hand")
+    heard(page)
+    query = urlencode(
+        {
+            "appid": sandbox.DEFAULT_APPID,
+            "redirect_uri": f"{site}/app/hand",
+            "response_type": "code",
+            "scope": "snsapi_base",
+            "state": "s",
+        }
+    )
+    page.evaluate(
+        "address => { location.href = address; }",
+        f"https://open.weixin.qq.com/connect/oauth2/authorize?{query}#wechat_redirect",
+    )
+    page.wait_for_url("**/app/hand?code=*&state=s")
+    assert heard(page) == []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from wxsign.sandbox import wecom
+from wxsign.sandbox import logins, wecom
 from wxsign.sandbox.checks import (
     Answer,
     ApiCall,
@@ -15,6 +15,7 @@ from wxsign.sandbox.checks import (
     same,
 )
 from wxsign.sandbox.credentials import Account
+from wxsign.sandbox.logins import SNS, Logins
 from wxsign.sandbox.messages import errmsg
 
 # Addresses of the block that is reserved for documentation.
@@ -33,23 +34,28 @@ PATHS = {
 UNPUBLISHED_QUOTA = 1_000_000
 
 
-def answer(world: World, call: ApiCall) -> Answer:
+def answer(world: World, call: ApiCall, visitors: Logins) -> Answer:
     """WeChat's answer to `call`, errors included: these are HTTP 200 with an errcode."""
     try:
+        if call.endpoint in SNS:
+            return logins.answer(visitors, world, call)
         return _ENDPOINTS[call.endpoint](world, call)
     except RefusedError as refused:
-        return refusal(refused.errcode, world.now, call.remote_addr)
+        of_sns = call.endpoint in SNS
+        return refusal(refused.errcode, world.now, call.remote_addr, of_sns=of_sns)
 
 
-def refusal(errcode: int, now: float, remote_addr: str, text: str | None = None) -> Answer:
+def refusal(
+    errcode: int, now: float, remote_addr: str, text: str | None = None, *, of_sns: bool = False
+) -> Answer:
     """An error answer, by default in WeChat's wording."""
-    message = errmsg(errcode, now, remote_addr) if text is None else text
+    message = errmsg(errcode, now, remote_addr, of_sns=of_sns) if text is None else text
     return Answer({"errcode": errcode, "errmsg": message}, errcode)
 
 
 def appid_of(world: World, call: ApiCall) -> str:
     """The account a call is for as far as it can be told, else an empty string. Raises nothing."""
-    if call.endpoint == "token":
+    if call.endpoint in {"token", "sns_access_token", "sns_refresh_token"}:
         return call.query.get("appid", "")
     if call.endpoint in {"stable_token", "clear_quota_v2"}:
         return str((json_object(call.body) or {}).get("appid", ""))

@@ -256,7 +256,7 @@
     if (!given) remarks.length = 0; // a page that sets no card gets the default one
     const lines = remarks.map((remark) => element('p', 'remark', text(remark.zh, remark.en)));
     const picture = card.imgUrl ? [Object.assign(document.createElement('img'), { src: card.imgUrl, alt: '' })] : [];
-    const words = [element('p', '', text('已分享（沙箱）', 'shared (sandbox)')), element('b', '', card.title), element('p', '', card.desc), element('p', '', card.link)];
+    const words = [element('p', '', text('已分享（沙箱）', 'shared (sandbox)')), element('b', '', card.title), element('p', '', card.desc), element('p', '', `→ ${card.link}`)];
     const mask = element('div', 'mask', '', [element('div', 'card', '', [...words, ...picture, ...lines])]);
     mask.addEventListener('click', () => mask.remove());
     ui().append(mask);
@@ -593,6 +593,18 @@
     }, true);
   }
 
+  // A log-in of WeChat's that the page itself goes to is answered by the sandbox. One that its server redirects to is not seen here.
+  function catchLogin() {
+    if (!window.navigation) return;
+    window.navigation.addEventListener('navigate', (event) => {
+      const target = new URL(event.destination.url);
+      if (target.hostname !== 'open.weixin.qq.com' || target.pathname !== '/connect/oauth2/authorize' || !event.cancelable) return;
+      event.preventDefault();
+      location.assign(new URL(`../connect/oauth2/authorize${target.search}`, SCRIPT).href);
+    });
+  }
+
+  catchLogin();
   Object.assign(ANSWERS, mocked());
   if (ANDROID) showLocalPictures();
   if (MODE.iframeFault) watchIframes();

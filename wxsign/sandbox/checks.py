@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from wxsign.sandbox.credentials import Account
 from wxsign.sandbox.settings import SandboxSettings
@@ -93,6 +94,17 @@ def _listed(remote_addr: str, whitelist: tuple[str, ...] | None) -> bool:
         return True
     address = ipaddress.ip_address(remote_addr)
     return any(address in ipaddress.ip_network(entry, strict=False) for entry in whitelist)
+
+
+def bound(url: str, domains: tuple[str, ...] | None) -> bool:
+    """Whether a URL is of one of these domains or of their sub-domains; None: every URL is."""
+    if domains is None:
+        return True
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return any(host == domain or host.endswith(f".{domain}") for domain in map(str.lower, domains))
 
 
 def same(given: str, expected: str) -> bool:

@@ -21,6 +21,10 @@ ENDPOINTS = (
     "gettoken",
     "get_jsapi_ticket",
     "agent_ticket",
+    "sns_access_token",
+    "sns_refresh_token",
+    "sns_userinfo",
+    "sns_auth",
 )
 TICKET_ISSUES = ("on_demand", "on_expiry")
 # The clients that the bridge can be (modes.js), and which URL they compare; `auto`: what the client would.
@@ -31,6 +35,7 @@ RULES = ("auto", "landing", "current")
 PUBLISHED_QUOTA = {"token": 2_000, "stable_token": 500_000}
 LONGEST_CHANGE_OVER_SECONDS = 300.0
 BILLION = 10**9
+LONGEST_TEXT = 64
 
 
 class SettingsError(ValueError):
@@ -64,6 +69,7 @@ class SandboxSettings:
     verify_domains: tuple[str, ...] | None = None
     mode: str = "wechat"
     rule: str = "auto"
+    user: str = "1"
 
     @property
     def overlap_seconds(self) -> float:
@@ -140,6 +146,12 @@ def _count(value: object) -> int:
     return whole(value, 0, BILLION)
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
+        raise ValueError(f"must be a text of 1 to {LONGEST_TEXT} characters")
+    return value
+
+
 def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in names:
@@ -182,4 +194,5 @@ CHECKS: dict[str, Callable[[object], object]] = {
     "verify_domains": _optional(_strings),
     "mode": _one_of(MODES),
     "rule": _one_of(RULES),
+    "user": _text,
 }

@@ -13,6 +13,7 @@ from wxsign.sandbox.checks import Answer, ApiCall, World
 from wxsign.sandbox.credentials import AccessToken, Account, Ticket
 from wxsign.sandbox.faults import Fault, FaultQueue
 from wxsign.sandbox.journal import Journal, Visit
+from wxsign.sandbox.logins import Logins
 from wxsign.sandbox.settings import ENDPOINTS, SandboxSettings, checked, updated
 from wxsign.sandbox.verification import Signed, Verdict, verify
 
@@ -62,6 +63,7 @@ class Sandbox:
     def _begin(self) -> None:
         self._offset_seconds = 0.0
         self._faults = FaultQueue()
+        self._logins = Logins()
         self._journal = Journal()
         self._verdicts: deque[dict[str, object]] = deque(maxlen=VERDICTS)
         self._accounts = {
@@ -96,7 +98,12 @@ class Sandbox:
     def answer(self, call: ApiCall) -> Answer:
         """Lets WeChat work on a call."""
         with self._lock:
-            return api.answer(self._world(), call)
+            return api.answer(self._world(), call, self._logins)
+
+    def authorize(self, query: Mapping[str, str]) -> str:
+        """Where a visitor who logs in is sent; raises LoginError."""
+        with self._lock:
+            return self._logins.authorize(self._world(), query, self._settings.user)
 
     def refuse(self, fault: Fault, call: ApiCall) -> Answer:
         """The error answer of a fault of kind errcode."""

@@ -16,7 +16,7 @@
   };
   const STYLE = `
     :host { position: relative; display: inline-block; min-width: 96px; min-height: 32px; cursor: pointer; outline: 1px dashed #07c160; outline-offset: 1px; }
-    .label { position: absolute; z-index: 1; right: 0; top: -16px; padding: 0 4px; background: #07c160; color: #fff; font: 11px/16px sans-serif; white-space: nowrap; pointer-events: none; }`;
+    .label { position: absolute; z-index: 1; left: 0; top: -16px; padding: 0 4px; background: #07c160; color: #fff; font: 11px/16px sans-serif; white-space: nowrap; pointer-events: none; }`;
 
   function subscribed(tag) {
     const details = tag.getAttribute('template').split(',').map((id) => [id.trim(), JSON.stringify({ status: 'accept' })]);
