@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from at_sandbox import service_at
@@ -440,3 +441,28 @@ def test_a_page_that_goes_to_wechat_s_own_address_to_log_in_comes_back_with_a_co
     )
     page.wait_for_url("**/app/hand?code=*&state=s")
     assert heard(page) == []
+
+
+def test_what_is_triggered_on_the_sandbox_s_page_happens_to_pages(opened, browser, wechat):
+    page = opened("hand")
+    assert heard(page) == []
+    control = browser.new_page()
+    control.goto(f"{wechat.url}/sandbox/?lang=en")
+    with control.expect_response("**/sandbox/trigger"):
+        control.click('button:has-text("ticket-rotated")')
+    control.close()
+    page.evaluate("settled.then(async () => wx.config(await signed))")
+    page.wait_for_function("() => verdicts.length > 1")
+    refused = page.evaluate("verdicts[1]")
+    assert refused["errMsg"] == "preVerifyJSAPI:fail_invalid signature"
+    assert "no longer valid" in refused["message"]
+
+
+def test_the_sandbox_s_page_says_what_its_calls_show(browser, wechat):
+    query = f"grant_type=client_credential&appid={sandbox.DEFAULT_APPID}&secret={sandbox.DEFAULT_SECRET}"
+    for _ in range(3):
+        urlopen(f"{wechat.url}/cgi-bin/token?{query}").close()
+    control = browser.new_page()
+    control.goto(f"{wechat.url}/sandbox/?lang=zh")
+    control.wait_for_selector('#remarks li:has-text("在一分钟内调用了 3 次 token")')
+    control.close()

@@ -53,12 +53,24 @@ def refusal(
     return Answer({"errcode": errcode, "errmsg": message}, errcode)
 
 
+BY_SECRET_IN_QUERY = frozenset({"token", "sns_access_token", "sns_refresh_token"})
+BY_SECRET_IN_BODY = frozenset({"stable_token", "clear_quota_v2"})
+
+
+def named_by_secret(call: ApiCall) -> tuple[str, str]:
+    """AppID and AppSecret of a call that carries them; else empty strings. Raises nothing."""
+    if call.endpoint in BY_SECRET_IN_QUERY:
+        return call.query.get("appid", ""), call.query.get("secret", "")
+    if call.endpoint in BY_SECRET_IN_BODY:
+        given = json_object(call.body) or {}
+        return str(given.get("appid", "")), str(given.get("secret") or given.get("appsecret") or "")
+    return "", ""
+
+
 def appid_of(world: World, call: ApiCall) -> str:
     """The account a call is for as far as it can be told, else an empty string. Raises nothing."""
-    if call.endpoint in {"token", "sns_access_token", "sns_refresh_token"}:
-        return call.query.get("appid", "")
-    if call.endpoint in {"stable_token", "clear_quota_v2"}:
-        return str((json_object(call.body) or {}).get("appid", ""))
+    if call.endpoint in BY_SECRET_IN_QUERY | BY_SECRET_IN_BODY:
+        return named_by_secret(call)[0]
     if call.endpoint == "gettoken":
         return next((agent.appid for agent in wecom.agents_with_secret(world, call)), "")
     value = call.query.get("access_token", "")

@@ -51,7 +51,8 @@ def unknown_api(_: str) -> Response:
 def _call() -> ApiCall:
     endpoint = (request.endpoint or "").rpartition(".")[2]
     remote_addr = request.remote_addr or "127.0.0.1"
-    return ApiCall(endpoint, request.method, request.args.to_dict(), request.get_data(), remote_addr)
+    agent = request.headers.get("User-Agent", "")
+    return ApiCall(endpoint, request.method, request.args.to_dict(), request.get_data(), remote_addr, agent)
 
 
 def _serve(state: Sandbox, call: ApiCall, stay: Stay) -> Response:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from wxsign.sandbox.credentials import Account
 from wxsign.sandbox.settings import SandboxSettings
 
+# The first word of a user agent, which is all that the journal keeps of it.
+PROGRAM = re.compile(r"[A-Za-z][\w.+-]{0,39}(?:/[\w.+-]{1,20})?", re.ASCII)
 TOKEN_FORM = re.compile(r"[\w.~+/=-]{1,512}", re.ASCII)
 
 
@@ -23,6 +25,13 @@ class ApiCall:
     query: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     remote_addr: str
+    agent: str = ""
+
+    @property
+    def client(self) -> str:
+        """Who calls, as far as can be told: an address, and the name of a program."""
+        name = PROGRAM.match(self.agent)
+        return f"{self.remote_addr} {name[0]}" if name else self.remote_addr
 
 
 @dataclass(frozen=True)

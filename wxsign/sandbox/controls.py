@@ -1,5 +1,6 @@
 """The controls of a sandbox, below /sandbox/: for people and tests of this machine."""
 
+from dataclasses import asdict
 from http import HTTPStatus
 
 from flask import Blueprint, Response, current_app, jsonify, request
@@ -7,7 +8,9 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from wxsign.sandbox import page
 from wxsign.sandbox.checks import json_object
 from wxsign.sandbox.faults import parse_fault
+from wxsign.sandbox.happenings import happening_named, happenings, play
 from wxsign.sandbox.hosts import control_host_allowed
+from wxsign.sandbox.judging import remarks_on
 from wxsign.sandbox.settings import BILLION, SettingsError, bounded
 from wxsign.sandbox.state import UnknownNameError
 from wxsign.sandbox.verification import SIGNED_AS_GIVEN, signed_from
@@ -70,8 +73,10 @@ def state() -> Response:
 
 @controls.get("/requests")
 def requests() -> Response:
-    """The calls seen."""
-    return jsonify({"requests": sandbox().requests()})
+    """The calls seen, and what is to be said of them."""
+    visits = sandbox().visits()
+    told = [asdict(remark) for remark in remarks_on(visits)]
+    return jsonify({"requests": [asdict(visit) for visit in visits], "remarks": told})
 
 
 @controls.post("/reset")
@@ -98,6 +103,20 @@ def clear_faults() -> Response:
     """Empties the queue."""
     sandbox().clear_faults()
     return jsonify({"faults": []})
+
+
+@controls.get("/happenings")
+def known_happenings() -> Response:
+    """What `trigger` knows."""
+    return jsonify({"happenings": [asdict(each) for each in happenings().values()]})
+
+
+@controls.post("/trigger")
+def trigger() -> Response:
+    """Lets a happening happen: by the name of a `happening`, or by `steps` of the caller's own; to `appid` or to the first account."""
+    given = fields()
+    steps = given["steps"] if "steps" in given else happening_named(given.get("happening")).steps
+    return jsonify({"appid": play(sandbox(), steps, str(given.get("appid", "")))})
 
 
 @controls.post("/rotate")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from flask import Request, Response, render_template, url_for
 
+from wxsign.sandbox.happenings import happenings
 from wxsign.sandbox.settings import MODES, RULES
 
 TEXTS = {
@@ -28,11 +29,11 @@ TEXTS = {
         "count": "Calls",
         "most": "Most at once",
         "faults": "Faults waiting",
-        "down": "WeChat hangs",
-        "errors": "WeChat is busy (-1)",
-        "clear_faults": "Clear faults",
         "hour": "Clock + 1 hour",
         "reset": "Reset all",
+        "happen": "Let something happen",
+        "remarks": "What the calls show",
+        "no_remark": "Nothing to remark on.",
         "settings": "Settings",
         "log": "Latest calls",
         "verdicts": "Latest verdicts on pages",
@@ -75,11 +76,11 @@ TEXTS = {
         "count": "次数",
         "most": "最大并发",
         "faults": "排队中的故障",
-        "down": "微信无响应",
-        "errors": "微信繁忙（-1）",
-        "clear_faults": "清除故障",
         "hour": "时钟 + 1 小时",
         "reset": "全部重置",
+        "happen": "让事情发生",
+        "remarks": "从调用中看出的问题",
+        "no_remark": "没有发现问题。",
         "settings": "设置",
         "log": "最近的调用",
         "verdicts": "最近的页面验证结果",
@@ -120,6 +121,7 @@ def render(state: dict[str, object], request: Request) -> Response:
         t=SimpleNamespace(**TEXTS[language]),
         lang=language,
         state=state,
+        happenings=happenings().values(),
         choices={"mode": MODES, "rule": RULES},
         origin=request.host_url.rstrip("/"),
         bridge=url_for("bridge.bridge_script", _external=True),

@@ -70,6 +70,7 @@ class SandboxSettings:
     mode: str = "wechat"
     rule: str = "auto"
     user: str = "1"
+    any_appid: bool = False
 
     @property
     def overlap_seconds(self) -> float:
@@ -146,6 +147,12 @@ def _count(value: object) -> int:
     return whole(value, 0, BILLION)
 
 
+def _flag(value: object) -> bool:
+    if value is not True and value is not False:
+        raise ValueError("must be true or false")
+    return bool(value)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
         raise ValueError(f"must be a text of 1 to {LONGEST_TEXT} characters")
@@ -195,4 +202,5 @@ CHECKS: dict[str, Callable[[object], object]] = {
     "mode": _one_of(MODES),
     "rule": _one_of(RULES),
     "user": _text,
+    "any_appid": _flag,
 }

@@ -1,11 +1,12 @@
 """The sandbox itself: accounts, settings, faults and log behind one lock, and a clock that can be moved."""
 
 import hashlib
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from wxsign.sandbox import api
 from wxsign.sandbox.cards import verify_card
@@ -21,6 +22,9 @@ CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card", "agent_tick
 PAGE_CHECKS = "bridge_verify"
 # So many of the latest verdicts on pages are shown.
 VERDICTS = 50
+# What `any_appid` takes for one, and so many are opened.
+APPID = re.compile(r"wx[0-9A-Za-z]{16}", re.ASCII)
+MOST_ACCOUNTS = 1_000
 
 
 class UnknownNameError(LookupError):
@@ -81,14 +85,24 @@ class Sandbox:
     def arrive(self, call: ApiCall) -> Stay:
         """Notes a call and says what shall happen to it."""
         with self._lock:
+            if self._settings.any_appid:
+                self._open_account(*api.named_by_secret(call))
             appid = api.appid_of(self._world(), call)
             fault = self._faults.take(call.endpoint, appid)
             # A foreign appid is whatever the caller sent, a misplaced secret included: it is not noted.
             known = appid if appid in self._accounts else ""
             kind = fault.kind if fault else None
-            visit = Visit(self._now(), call.endpoint, call.method, known, call.remote_addr, kind)
+            now = self._now()
+            visit = Visit(now, call.endpoint, call.method, known, call.remote_addr, kind, client=call.client)
             self._journal.arrive(visit)
             return Stay(visit, fault, self._settings.latency_seconds, self._released, self._journal)
+
+    def _open_account(self, appid: str, secret: str) -> None:
+        """An account that was not set up, with the secret that came first."""
+        if appid not in self._accounts and APPID.fullmatch(appid) and len(self._accounts) < MOST_ACCOUNTS:
+            self._accounts[appid] = Account(appid, secret, self._now())
+        elif appid in self._accounts and not self._accounts[appid].secret:
+            self._accounts[appid].secret = secret
 
     def leave(self, stay: Stay) -> None:
         """The call is over. Its own journal counts it, even after a reset."""
@@ -103,6 +117,8 @@ class Sandbox:
     def authorize(self, query: Mapping[str, str]) -> str:
         """Where a visitor who logs in is sent; raises LoginError."""
         with self._lock:
+            if self._settings.any_appid:
+                self._open_account(query.get("appid", ""), "")
             return self._logins.authorize(self._world(), query, self._settings.user)
 
     def refuse(self, fault: Fault, call: ApiCall) -> Answer:
@@ -141,6 +157,33 @@ class Sandbox:
             return verify_card(self._world(), appid, values, signature)
 
     # controls
+
+    def account_named(self, appid: str) -> str:
+        """That appid, or the first account's where it is empty; raises UnknownNameError."""
+        with self._lock:
+            if appid and appid not in self._accounts:
+                raise UnknownNameError(f"unknown appid; known: {', '.join(self._accounts)}")
+            return appid or next(iter(self._accounts))
+
+    def change_secret(self, appid: str, secret: str) -> None:
+        """The AppSecret was reset: the old one opens nothing any more. Tokens live on."""
+        with self._lock:
+            self._accounts[appid].secret = secret
+
+    def exhaust(self, appid: str) -> None:
+        """Today's quota of the account is used up."""
+        with self._lock:
+            self._accounts[appid].exhaust(self._settings.daily_quota, self._now())
+
+    def calm(self) -> None:
+        """No fault waits, settings, secrets and quotas are those of the start, and calls that hang are let go."""
+        with self._lock:
+            self._settings, self._faults = self._start, FaultQueue()
+            for appid, secret in self._start.accounts.items():
+                self._accounts[appid].secret = secret
+            for account in self._accounts.values():
+                account.restore()
+        self.release()
 
     def reset(self) -> None:
         """Back to the start. Calls that hang are let go."""
@@ -232,9 +275,14 @@ class Sandbox:
                     }
         return {"alive": False, "kind": None, "expires_in": 0, "appid": None}
 
-    def requests(self) -> list[dict[str, object]]:
+    def visits(self) -> list[Visit]:
+        """The calls seen, oldest first."""
         with self._lock:
-            return self._journal.requests()
+            return self._journal.visits()
+
+    def requests(self) -> list[dict[str, object]]:
+        """The same, as JSON has them."""
+        return [asdict(visit) for visit in self.visits()]
 
     def state(self) -> dict[str, object]:
         """Everything but values and secrets."""

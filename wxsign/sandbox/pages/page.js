@@ -44,6 +44,15 @@ function showState(state) {
   }
 }
 
+function showRemarks(remarks) {
+  const list = document.querySelector('#remarks');
+  const language = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
+  const sentences = remarks.map((remark) => remark[language]);
+  const shown = sentences.length ? sentences : [list.dataset.none];
+  if (shown.join('\n') === Array.from(list.children, (item) => item.textContent).join('\n')) return;
+  list.replaceChildren(...shown.map((sentence) => Object.assign(document.createElement('li'), { textContent: sentence })));
+}
+
 function line(call) {
   const outcome = call.seconds === null ? '…' : `${call.status}  errcode ${call.errcode ?? '-'}  ${(call.seconds * 1000).toFixed(1)} ms`;
   const extra = [call.fault && `fault ${call.fault}`, call.rotated && 'new value'].filter(Boolean).join(', ');
@@ -62,6 +71,7 @@ async function refresh() {
     const [state, log] = await Promise.all([ask('state'), ask('requests')]);
     showState(state);
     text('#log', log.requests.slice(-30).reverse().map(line).join('\n'));
+    showRemarks(log.remarks);
     problem.hidden = true;
   } catch {
     problem.textContent = body.dataset.failed;
