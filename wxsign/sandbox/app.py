@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from flask import Blueprint, Flask, Response, jsonify, redirect
+from flask import Blueprint, Flask, Response, jsonify, redirect, request
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
@@ -64,7 +64,7 @@ def _http_error(error: HTTPException) -> Response:
 @bridge.get("/bridge.js")
 def bridge_script() -> Response:
     """The script that stands in for WeChat's in-app browser: what the sandbox is set to, then its parts."""
-    chosen = json.dumps(sandbox().browser())
+    chosen = json.dumps(sandbox().browser() | {"src": request.url})
     parts = (f"window.wxsignSandbox = {chosen};", *((HERE / name).read_text("utf-8") for name in BRIDGE))
     return open_to_all(no_store(Response("\n".join(parts), content_type=JAVASCRIPT)))
 

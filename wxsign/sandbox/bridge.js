@@ -22,7 +22,8 @@
     return;
   }
 
-  const SCRIPT = new URL(document.currentScript.src);
+  const TAG = document.currentScript; // null where a test runner puts this into the page
+  const SCRIPT = new URL(TAG ? TAG.src : window.wxsignSandbox.src);
   const VERIFY_URL = new URL('bridge/verify', SCRIPT).href;
   const CARD_URL = new URL('bridge/card', SCRIPT).href;
   // Where wxsign.js finds a script in place of WeChat's, if neither of its hosts can be reached.

@@ -119,6 +119,12 @@ def trigger() -> Response:
     return jsonify({"appid": play(sandbox(), steps, str(given.get("appid", "")))})
 
 
+@controls.post("/verdicts/take")
+def take_verdicts() -> Response:
+    """The verdicts on pages since the last time, for tests that wait for the next one."""
+    return jsonify({"verdicts": sandbox().take_verdicts()})
+
+
 @controls.post("/rotate")
 def rotate() -> Response:
     """Another system fetched."""

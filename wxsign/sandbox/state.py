@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from wxsign.sandbox import api
 from wxsign.sandbox.cards import verify_card
@@ -69,7 +70,7 @@ class Sandbox:
         self._faults = FaultQueue()
         self._logins = Logins()
         self._journal = Journal()
-        self._verdicts: deque[dict[str, object]] = deque(maxlen=VERDICTS)
+        self._verdicts: deque[dict[str, Any]] = deque(maxlen=VERDICTS)
         self._accounts = {
             appid: Account(appid, secret, self._now()) for appid, secret in self._start.accounts.items()
         }
@@ -274,6 +275,13 @@ class Sandbox:
                         "appid": account.appid,
                     }
         return {"alive": False, "kind": None, "expires_in": 0, "appid": None}
+
+    def take_verdicts(self) -> list[dict[str, Any]]:
+        """The verdicts on pages since the last time, newest first."""
+        with self._lock:
+            taken = list(self._verdicts)
+            self._verdicts.clear()
+            return taken
 
     def visits(self) -> list[Visit]:
         """The calls seen, oldest first."""
