@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fleet import APPID, eventually, gone
+from fleet import eventually, gone
 from redis_servers import Cluster
 
 from chaos.servers import remount
@@ -252,11 +252,12 @@ def one_machine_cut_off(site: Site) -> Iterator[None]:
     machine.tell("egress", EGRESS[1])
 
 
-def taken(*credentials: str) -> Fault:
+def happening(name: str) -> Fault:
+    """One of the sandbox's own happenings, which users trigger too."""
+
     @contextlib.contextmanager
     def fault(site: Site) -> Iterator[None]:
-        for credential in credentials:
-            site.sandbox.post("rotate", appid=APPID, credential=credential)
+        site.sandbox.post("trigger", happening=name)
         yield
 
     return fault

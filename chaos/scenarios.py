@@ -210,14 +210,14 @@ WECHAT: Final = (
     Scenario(
         "ticket-taken",
         "another system replaced the ticket: the old one is dead at once",
-        faults.taken("jsapi_ticket"),
+        faults.happening("ticket-rotated"),
         instant=True,
         trace=NEW_VALUE,
     ),
     Scenario(
         "ticket-taken-overlap",
         "the same, and WeChat lets the old one live on for 30 s",
-        faults.taken("jsapi_ticket"),
+        faults.happening("ticket-rotated"),
         instant=True,
         lives={**LONG, "ticket_overlap_seconds": 30},
         rotation_excuses=False,
@@ -226,14 +226,14 @@ WECHAT: Final = (
     Scenario(
         "token-taken",
         "another system forced a new access_token out: ours is dead",
-        faults.taken("stable_token"),
+        faults.happening("token-taken"),
         instant=True,
         trace="wxsign.token_taken",
     ),
     Scenario(
         "both-taken",
         "another system replaced token and ticket",
-        faults.taken("stable_token", "jsapi_ticket"),
+        faults.happening("thief"),
         instant=True,
         trace="wxsign.token_taken",
     ),

@@ -70,6 +70,7 @@ TABLE = (
     row("serving", WEB, "requests", "sqlite3"),
     row("commands", "requests", "sqlite3"),
     row("cli", "requests", "sqlite3"),
+    row("testing", WEB, "requests", "sqlite3", "click"),
 )
 RANK = {entry.name: rank for rank, entry in enumerate(TABLE)}
 # Beside the settings: the language of a terminal, and the sockets that gunicorn or systemd handed on.

@@ -118,6 +118,7 @@ def test_the_command_is_installed_and_names_its_version(installed, tmp_path):
     assert version[1] in in_wheel(installed, tmp_path, script)
     entry_points = next(installed.glob("wxsign-*.dist-info")) / "entry_points.txt"
     assert "wxsign = wxsign.cli:main" in entry_points.read_text()
+    assert "[pytest11]\nwxsign.testing = wxsign.testing" in entry_points.read_text()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)

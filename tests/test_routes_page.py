@@ -13,7 +13,14 @@ pytestmark = pytest.mark.fleet
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
 WECOM = f"{IPHONE} wxwork/4.1.20"
-PLATFORMS = {"Android": (ANDROID, ""), "iPhone": (IPHONE, ""), "WeCom": (WECOM, "?rule=current")}
+# Agent of the browser, and which of the pages below it opens.
+PLATFORMS = {
+    "Android": (ANDROID, ""),
+    "iPhone": (IPHONE, ""),
+    "WeCom": (WECOM, "current"),
+    "HarmonyOS": (ANDROID, "harmonyos"),
+    "DevTools": (ANDROID, "devtools"),
+}
 REVISIONS = ("1.6.0", "later revision")
 BY_TAG = """<!doctype html><meta charset="utf-8"><title>an app</title><script>
   window.verdicts = [];
@@ -76,10 +83,16 @@ def browser(require_program):
 @pytest.fixture(scope="module")
 def site(service):
     pages = {}
-    for rule in ("", "current", "landing"):
-        bridge = f"{service.sandbox_url}/sandbox/bridge.js" + (f"?rule={rule}" if rule else "")
-        pages[f"tag{rule}"] = BY_TAG.format(bridge=bridge, service=service.url)
-        pages[f"naive{rule}"] = NAIVE.format(bridge=bridge, service=service.url)
+    for name, query in (
+        ("", ""),
+        ("current", "?rule=current"),
+        ("landing", "?rule=landing"),
+        ("harmonyos", "?mode=harmonyos"),
+        ("devtools", "?mode=devtools"),
+    ):
+        bridge = f"{service.sandbox_url}/sandbox/bridge.js{query}"
+        pages[f"tag{name}"] = BY_TAG.format(bridge=bridge, service=service.url)
+        pages[f"naive{name}"] = NAIVE.format(bridge=bridge, service=service.url)
     site = Site(dict(sorted(pages.items(), key=lambda entry: -len(entry[0]))))
     yield site
     site.server.shutdown()
@@ -120,7 +133,7 @@ def asked(page):
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_kind_of_page_is_green_by_the_tag_alone(opened, platform, revision):
-    start = "/tagcurrent" if PLATFORMS[platform][1] else "/tag"
+    start = f"/tag{PLATFORMS[platform][1]}"
     page = opened(start + "/a?from=singlemessage&b=1%2B1&c=%E7%AD%BE#/first", platform, revision)
     ready(page)
     page.evaluate("() => { location.hash = '/second'; }")

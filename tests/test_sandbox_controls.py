@@ -191,7 +191,9 @@ def test_the_request_log_says_what_happened(desk):
         "status": 200,
         "seconds": first["seconds"],
         "rotated": True,
+        "client": first["client"],
     }
+    assert first["client"].startswith("127.0.0.1 Werkzeug/")
     assert (second["fault"], second["errcode"], second["rotated"]) == ("errcode", 40164, False)
 
 

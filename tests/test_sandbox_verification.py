@@ -203,3 +203,10 @@ def test_a_page_of_any_origin_may_use_the_bridge(desk):
     assert script.mimetype == "text/javascript"
     assert script.headers["Cache-Control"] == "no-store"
     assert script.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_a_card_s_signature_of_any_characters_gets_a_verdict(desk):
+    desk.ticket("wx_card")
+    given = {"appId": DEFAULT_APPID, "values": ["1"], "signature": "签名"}
+    told = desk.client.post("/sandbox/bridge/card", json=given)
+    assert (told.status_code, told.json["ok"]) == (200, False)

@@ -10,14 +10,18 @@ from contextlib import contextmanager
 
 from wxsign.sandbox.server import SandboxServer, serve
 from wxsign.sandbox.settings import SandboxSettings, SettingsError, checked, updated
+from wxsign.sandbox.trigger import trigger
 
 USAGE_ERROR = 2
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    """Runs until SIGTERM or SIGINT, or lets something happen to a sandbox that runs; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] and given[0] == "trigger":
+        return trigger(given[1:])
+    options = _parser().parse_args(given)
     try:
         settings = settings_from(options.account, options.setting)
         server = serve(options.host, options.port, settings, control_hosts=options.control_host)
@@ -81,7 +85,9 @@ def _failed(message: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m wxsign.sandbox", description="A simulated WeChat. 模拟的微信。"
+        "wxsign sandbox",
+        description="A simulated WeChat. 模拟的微信。",
+        epilog="wxsign sandbox trigger NAME: let something happen to one that runs / 让正在运行的沙箱发生一件事",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on / 监听地址")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from wxsign.sandbox import wecom
+from wxsign.sandbox import logins, wecom
 from wxsign.sandbox.checks import (
     Answer,
     ApiCall,
@@ -15,6 +15,7 @@ from wxsign.sandbox.checks import (
     same,
 )
 from wxsign.sandbox.credentials import Account
+from wxsign.sandbox.logins import SNS, Logins
 from wxsign.sandbox.messages import errmsg
 
 # Addresses of the block that is reserved for documentation.
@@ -33,26 +34,43 @@ PATHS = {
 UNPUBLISHED_QUOTA = 1_000_000
 
 
-def answer(world: World, call: ApiCall) -> Answer:
+def answer(world: World, call: ApiCall, visitors: Logins) -> Answer:
     """WeChat's answer to `call`, errors included: these are HTTP 200 with an errcode."""
     try:
+        if call.endpoint in SNS:
+            return logins.answer(visitors, world, call)
         return _ENDPOINTS[call.endpoint](world, call)
     except RefusedError as refused:
-        return refusal(refused.errcode, world.now, call.remote_addr)
+        of_sns = call.endpoint in SNS
+        return refusal(refused.errcode, world.now, call.remote_addr, of_sns=of_sns)
 
 
-def refusal(errcode: int, now: float, remote_addr: str, text: str | None = None) -> Answer:
+def refusal(
+    errcode: int, now: float, remote_addr: str, text: str | None = None, *, of_sns: bool = False
+) -> Answer:
     """An error answer, by default in WeChat's wording."""
-    message = errmsg(errcode, now, remote_addr) if text is None else text
+    message = errmsg(errcode, now, remote_addr, of_sns=of_sns) if text is None else text
     return Answer({"errcode": errcode, "errmsg": message}, errcode)
+
+
+BY_SECRET_IN_QUERY = frozenset({"token", "sns_access_token", "sns_refresh_token"})
+BY_SECRET_IN_BODY = frozenset({"stable_token", "clear_quota_v2"})
+
+
+def named_by_secret(call: ApiCall) -> tuple[str, str]:
+    """AppID and AppSecret of a call that carries them; else empty strings. Raises nothing."""
+    if call.endpoint in BY_SECRET_IN_QUERY:
+        return call.query.get("appid", ""), call.query.get("secret", "")
+    if call.endpoint in BY_SECRET_IN_BODY:
+        given = json_object(call.body) or {}
+        return str(given.get("appid", "")), str(given.get("secret") or given.get("appsecret") or "")
+    return "", ""
 
 
 def appid_of(world: World, call: ApiCall) -> str:
     """The account a call is for as far as it can be told, else an empty string. Raises nothing."""
-    if call.endpoint == "token":
-        return call.query.get("appid", "")
-    if call.endpoint in {"stable_token", "clear_quota_v2"}:
-        return str((json_object(call.body) or {}).get("appid", ""))
+    if call.endpoint in BY_SECRET_IN_QUERY | BY_SECRET_IN_BODY:
+        return named_by_secret(call)[0]
     if call.endpoint == "gettoken":
         return next((agent.appid for agent in wecom.agents_with_secret(world, call)), "")
     value = call.query.get("access_token", "")

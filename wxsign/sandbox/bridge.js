@@ -7,8 +7,10 @@
  * The signature is verified by the sandbox against the URL that WeChat compares: on an iPhone the one that the document was
  * opened at, which pushState and replaceState do not change and a reload does; elsewhere the present one. That is the consensus
  * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
- * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule}.
- * `bridge.js?mode=wecom` is WeCom's client (企业微信): its user agent, the present URL, and agentConfig.
+ * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule, mode}.
+ * `bridge.js?mode=` chooses the client: wechat, wecom, devtools, harmonyos, old, slow (`&delay_ms=`), none (modes.js).
+ * `&mock=` switches on interfaces that this file does not know, or answers others anew: JSON, name to result, or to the words
+ * after the colon of errMsg: `?mock={"openLuckyBag":"ok"}`. Each share is the event `wxsign:share`: {card, remarks}.
  * In the real WeChat this file does nothing.
  * Names, answers and their oddities per platform are those that jweixin-1.6.0.js expects of the bridge.
  */
@@ -20,7 +22,8 @@
     return;
   }
 
-  const SCRIPT = new URL(document.currentScript.src);
+  const TAG = document.currentScript; // null where a test runner puts this into the page
+  const SCRIPT = new URL(TAG ? TAG.src : window.wxsignSandbox.src);
   const VERIFY_URL = new URL('bridge/verify', SCRIPT).href;
   const CARD_URL = new URL('bridge/card', SCRIPT).href;
   // Where wxsign.js finds a script in place of WeChat's, if neither of its hosts can be reached.
@@ -31,11 +34,18 @@
       + '请把 bridge.js 放在微信官方脚本之前：官方脚本在加载时就会检查浏览器。');
   }
   const NATIVE_UA = navigator.userAgent;
-  const ANDROID = /android/i.test(NATIVE_UA); // a browser that emulates a phone
-  const IPHONE = /iphone|ipad/i.test(NATIVE_UA);
   const CHINESE = /^zh/i.test(navigator.language);
-  const WECOM = SCRIPT.searchParams.get('mode') === 'wecom';
-  const RULE = ['landing', 'current'].find((rule) => rule === SCRIPT.searchParams.get('rule')) || (IPHONE && !WECOM ? 'landing' : 'current');
+  const SANDBOX = window.wxsignSandbox; // what stands before this in the same script
+  const MODE_NAME = SCRIPT.searchParams.get('mode') || SANDBOX.mode;
+  const MODE = SANDBOX.modes[MODE_NAME] || SANDBOX.modes.wechat;
+  if (!SANDBOX.modes[MODE_NAME]) {
+    const known = Object.keys(SANDBOX.modes).join(', ');
+    console.warn(`wxsign sandbox: there is no mode ${MODE_NAME}; known: ${known}. 没有这个模式；可用：${known}。`);
+  }
+  const ANDROID = !MODE.plain && /android/i.test(NATIVE_UA); // a browser that emulates a phone
+  const IPHONE = !MODE.plain && /iphone|ipad/i.test(NATIVE_UA);
+  const RULE = [SCRIPT.searchParams.get('rule'), SANDBOX.rule].find((rule) => rule === 'landing' || rule === 'current')
+    || (IPHONE && MODE.landing ? 'landing' : 'current');
   const NAVIGATION = performance.getEntriesByType('navigation')[0];
   const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
   const NOT_VERIFIED = 'fail_the permission value is offline verifying';
@@ -62,6 +72,9 @@
   const hiddenItems = new Set();
   let verified = null; // Set of native names, once a config was accepted
   let ofAgent = null; // the same of WeCom's agentConfig
+  let tags = null; // what the accepted config says of open tags: their names, and the URL that they hold for
+  let drawTags = () => {};
+  let faulty = false; // HarmonyOS, once an iframe was loaded
   let serial = 0;
   let recordTimer = 0;
   let playTimer = 0;
@@ -106,6 +119,11 @@
     .sheet button { display: block; width: 100%; padding: 15px; border: 0; border-top: 1px solid var(--line); background: var(--bg); color: inherit; cursor: pointer; }
     .sheet button:hover, .sheet button:focus-visible { background: var(--gap); outline: 0; }
     .sheet button.cancel { margin-top: 8px; border: 0; }
+    .card { width: 320px; margin: auto; padding: 12px; border-radius: 8px; background: var(--bg); color: var(--fg); }
+    .card b { display: block; overflow-wrap: anywhere; }
+    .card p { margin: 4px 0 0; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
+    .card img { display: block; width: 48px; height: 48px; margin-top: 8px; object-fit: cover; }
+    .card .remark { color: #c62f2f; }
     .viewer { justify-content: center; align-items: center; cursor: zoom-out; background: rgba(0,0,0,.9); }
     .viewer img { max-width: 100%; max-height: 100%; }`;
 
@@ -215,10 +233,9 @@
     if (handler && verified && verified.has(name)) handler(result);
   }
 
-  // The card that a share would send: what the page set, else the page itself.
-  function shareCard(name) {
-    const timeline = name === 'menu:share:timeline' || name === 'menu:share:QZone';
-    return shared[timeline ? 'timeline' : 'appmessage'] || { title: document.title, link: location.href };
+  // The two cards of a page: one for friends, one for the places where only the title is shown.
+  function onTimeline(name) {
+    return name === 'menu:share:timeline' || name === 'menu:share:QZone' || name === 'shareTimeline' || name === 'shareQZone';
   }
 
   // WeChat's menu of the top right corner, opened from the sandbox's button.
@@ -229,27 +246,36 @@
       if (index < 0) return;
       const [name] = items[index];
       if (handlers.has(name) && verified && verified.has(name)) fire(name, { scene: 'friend' });
-      else showCard(shareCard(name));
+      else showCard(shared[onTimeline(name) ? 'timeline' : 'appmessage'], name);
     });
   }
 
-  // Shows a share card as the friend would get it.
-  function showCard(card) {
-    const lines = [card.title, card.desc, card.link, card.imgUrl || card.img_url].filter(Boolean).join('\n');
-    toast(`已分享（沙箱）\n${lines}`, `shared (sandbox)\n${lines}`);
+  // Shows a share card as the friend would get it: what the page set, else the page itself; and says what was changed.
+  function showCard(given, name) {
+    const page = { title: document.title, href: location.href };
+    const { remarks, refused, ...card } = SANDBOX.shareCard(given || page, page, onTimeline(name));
+    if (!given) remarks.length = 0; // a page that sets no card gets the default one
+    const lines = remarks.map((remark) => element('p', 'remark', text(remark.zh, remark.en)));
+    const picture = card.imgUrl ? [Object.assign(document.createElement('img'), { src: card.imgUrl, alt: '' })] : [];
+    const words = [element('p', '', text('已分享（沙箱）', 'shared (sandbox)')), element('b', '', card.title), element('p', '', card.desc), element('p', '', `→ ${card.link}`)];
+    const mask = element('div', 'mask', '', [element('div', 'card', '', [...words, ...picture, ...lines])]);
+    mask.addEventListener('click', () => mask.remove());
+    ui().append(mask);
+    remarks.forEach((remark) => console.warn(`wxsign sandbox: ${text(remark.zh, remark.en)}`));
+    document.dispatchEvent(new CustomEvent('wxsign:share', { detail: { card, remarks: remarks.map(({ code }) => code) } }));
+    return !refused;
   }
 
   // The answer to a share menu item that the page has taken over.
-  function shareAnswer(params, done) {
-    showCard(params);
-    done('confirm');
+  function shareAnswer(params, done, name) {
+    done(showCard(params, name) ? 'confirm' : 'fail');
   }
 
-  // Remembers a share card set beforehand.
+  // Remembers a share card set beforehand; a link that WeChat does not take fails at once.
   function keepCard(slot) {
     return (params, done) => {
       shared[slot] = params;
-      done('ok');
+      done(SANDBOX.linkFault(params.link, location) ? 'fail' : 'ok');
     };
   }
 
@@ -304,9 +330,8 @@
 
   const ANSWERS = {
     checkJsApi(params, done) {
-      const known = (name) => Object.keys(ANSWERS).includes(name) && ANSWERS[name] !== absent;
       const events = ['onVoiceRecordEnd', 'onVoicePlayEnd', 'onBeaconsInRange', ...SHARE_MENU.map(([name]) => name)];
-      const names = (params.jsApiList || []).map((name) => [name, known(name) || events.includes(name)]);
+      const names = (params.jsApiList || []).map((name) => [name, has(name) || events.includes(name)]);
       done('ok', { checkResult: packed(Object.fromEntries(names)) });
     },
     getNetworkType: (params, done) => done('wifi', {}, 'network_type'),
@@ -369,6 +394,11 @@
         if (index < 0) return done('cancel');
         return done('ok', Number(params.needResult) === 1 ? scanned(...samples[index]) : {});
       });
+    },
+    requestMerchantTransfer(params, done) {
+      const missing = ['mchId', 'appId', 'package'].filter((name) => !params[name]);
+      if (missing.length) return done('fail', { err_desc: `missing ${missing.join(', ')}` });
+      return confirmed(text('沙箱：确认收款', 'Sandbox: confirm a transfer'), text('收款', 'Accept'), done);
     },
     getBrandWCPayRequest(params, done) {
       const missing = ['timeStamp', 'nonceStr', 'package', 'signType', 'paySign'].filter((name) => !params[name] || params[name] === 'undefined');
@@ -444,7 +474,9 @@
     const fields = [params.appId, params.verifyTimestamp, params.verifyNonceStr, params.verifySignature];
     const verdict = await verify('preVerifyJSAPI', params, fields, params.verifyJsApiList);
     verified = verdict.names;
-    answer({ err_msg: verdict.errMsg });
+    tags = verdict.names && { names: params.verifyOpenTagList || [], url: presentUrl() };
+    setTimeout(drawTags, 0); // after the page has heard of its config
+    answer(MODE.answer ? MODE.answer(verdict.errMsg) : { err_msg: verdict.errMsg });
   }
 
   async function agentConfig(params, answer) {
@@ -469,7 +501,7 @@
       if (!accepted) console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
       document.dispatchEvent(new CustomEvent('wxsign:verdict', { detail: {
         accepted, errMsg: verdict.err_msg, cause: verdict.cause || '', message,
-        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE,
+        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE, mode: MODE_NAME,
       } }));
       return { errMsg: verdict.err_msg, names: accepted ? new Set(names || []) : null };
     } catch (error) {
@@ -478,8 +510,40 @@
     }
   }
 
-  // Whether the last accepted config covers this call.
-  function permitted(name) {
+  // Whether this client has an interface of that name.
+  function has(name) {
+    return Object.prototype.hasOwnProperty.call(ANSWERS, name) && ANSWERS[name] !== absent && !(MODE.lacks || []).includes(name);
+  }
+
+  function presentUrl() {
+    return location.href.split('#')[0];
+  }
+
+  // Why an open tag has no right; '' when it has one, undefined before any config was accepted.
+  function faultOfTag(name) {
+    if (!tags) return undefined;
+    if (window !== window.top) return text('开放标签不能用在 iframe 里', 'open tags do not work in an iframe');
+    if (!tags.names.includes(name)) return text('不在 openTagList 里', 'not in openTagList');
+    return tags.url === presentUrl() ? '' : text('config 之后页面网址变了，需要重新 config', 'the page’s URL has changed since wx.config: call it again');
+  }
+
+  // What the page's owner has switched on by `?mock=`.
+  function mocked() {
+    const given = SCRIPT.searchParams.get('mock');
+    if (!given) return {};
+    try {
+      return Object.fromEntries(Object.entries(JSON.parse(given)).map(([name, result]) => [name, (params, done) => (
+        typeof result === 'string' ? done(result) : done('ok', result)
+      )]));
+    } catch (error) {
+      console.warn('wxsign sandbox: mock is no JSON object like {"openLuckyBag":{"bag":1}}. mock 不是 JSON 对象。', error);
+      return {};
+    }
+  }
+
+  // Whether the last accepted config covers this call; a payment needs none where the page asks the bridge itself.
+  function permitted(name, given) {
+    if (name === 'getBrandWCPayRequest' && !given.verifyAppId) return true;
     const right = name in RIGHTS ? RIGHTS[name] : name;
     return Boolean(verified) && (right === '' || verified.has(right)) || Boolean(ofAgent) && ofAgent.has(name);
   }
@@ -493,30 +557,72 @@
       setTimeout(() => answer(Object.assign({ err_msg: errMsg }, result)), 0);
     };
     if (name === 'preVerifyJSAPI') preVerify(given, answer);
-    else if (name === 'agentConfig' && WECOM) agentConfig(given, answer);
-    else if (!Object.prototype.hasOwnProperty.call(ANSWERS, name)) done(null);
-    else if (!permitted(name)) done(NOT_VERIFIED);
-    else ANSWERS[name](given, done);
+    else if (name === 'agentConfig' && MODE.wecom) agentConfig(given, answer);
+    else if (!has(name)) done(null);
+    else if (!permitted(name, given)) done(NOT_VERIFIED);
+    else if (faulty) done('fail_invalid signature');
+    else ANSWERS[name](given, done, name);
   }
 
   // The old one-way call; pages use it for closeWindow, which needs no config.
   function call(name) {
-    if (Object.prototype.hasOwnProperty.call(ANSWERS, name)) ANSWERS[name]({}, () => {});
+    if (has(name)) ANSWERS[name]({}, () => {});
+  }
+
+  // WeChat on HarmonyOS loses a page's rights when an iframe is loaded: so users report it, Tencent does not say.
+  function watchIframes() {
+    document.addEventListener('load', (event) => {
+      if (event.target.tagName !== 'IFRAME' || faulty) return;
+      faulty = true;
+      console.warn(`wxsign sandbox: ${text(
+        'iframe 加载之后，鸿蒙版微信对后续调用都返回 invalid signature，尽管 config 是 ok',
+        'after an iframe has loaded, WeChat on HarmonyOS answers every later call with invalid signature, although config was ok',
+      )}`);
+    }, true);
   }
 
   // Makes the browser look like WeChat; `wxdebugger` keeps the official script from reporting the page's URL to Tencent.
   Object.defineProperty(navigator, 'userAgent', {
     configurable: true,
-    get: () => `${NATIVE_UA} wxdebugger ${WECOM ? 'wxwork/4.1.30 MicroMessenger/7.0.1' : 'MicroMessenger/8.0.49.2600(0x28003133) NetType/WIFI'} Language/${CHINESE ? 'zh_CN' : 'en'}`,
+    get: () => `${MODE.agent(NATIVE_UA)} Language/${CHINESE ? 'zh_CN' : 'en'}`,
   });
-  window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
-
-  // Shows the menu and tells the page, once there is a body.
-  function announce() {
-    ui();
-    document.dispatchEvent(new Event('WeixinJSBridgeReady'));
+  // A chosen picture's localId is an address in WeChat; on iOS and elsewhere WeChat's script turns it into data itself.
+  function showLocalPictures() {
+    document.addEventListener('error', ({ target }) => {
+      const data = target.tagName === 'IMG' && medium(target.getAttribute('src'));
+      if (data) target.src = data;
+    }, true);
   }
 
-  if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
-  else setTimeout(announce, 0);
+  // A log-in of WeChat's that the page itself goes to is answered by the sandbox. One that its server redirects to is not seen here.
+  function catchLogin() {
+    if (!window.navigation) return;
+    window.navigation.addEventListener('navigate', (event) => {
+      const target = new URL(event.destination.url);
+      if (target.hostname !== 'open.weixin.qq.com' || target.pathname !== '/connect/oauth2/authorize' || !event.cancelable) return;
+      event.preventDefault();
+      location.assign(new URL(`../connect/oauth2/authorize${target.search}`, SCRIPT).href);
+    });
+  }
+
+  catchLogin();
+  Object.assign(ANSWERS, mocked());
+  if (ANDROID) showLocalPictures();
+  if (MODE.iframeFault) watchIframes();
+  if (!MODE.noOpenTags && !MODE.absent) drawTags = SANDBOX.defineOpenTags({ text, toast, faultOf: faultOfTag });
+
+  // Sets up the bridge and shows the menu, once there is a body, and tells the page.
+  function appear() {
+    window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
+    const announce = () => {
+      ui();
+      document.dispatchEvent(new Event('WeixinJSBridgeReady'));
+    };
+    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
+    else setTimeout(announce, 0);
+  }
+
+  if (MODE.absent) console.info('wxsign sandbox: mode none, WeixinJSBridge never comes');
+  else if (MODE.comesAfterMs) setTimeout(appear, Number(SCRIPT.searchParams.get('delay_ms')) || MODE.comesAfterMs);
+  else appear();
 })();

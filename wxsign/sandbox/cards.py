@@ -1,10 +1,9 @@
 """The signature of a card as WeChat's client checks it: the values sorted, joined, hashed. JS-SDK guide, appendix 4."""
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 
-from wxsign.sandbox.checks import World
+from wxsign.sandbox.checks import World, same
 from wxsign.sandbox.verification import Verdict
 
 REASONS = {
@@ -28,7 +27,7 @@ def verify_card(
         return Verdict("invalid appid"), ("This sandbox has no such appId.", "沙箱里没有这个 appId。")
     for kind in ("wx_card", "jsapi"):
         for ticket in account.tickets[kind].newest_first() if kind in account.tickets else ():
-            if hmac.compare_digest(_signature([ticket.value, *values]), signature):
+            if same(signature, _signature([ticket.value, *values])):
                 if kind == "wx_card" and ticket.alive(world.now):
                     return Verdict("ok", "current"), ("The signature is right.", "签名正确。")
                 return Verdict("invalid signature"), REASONS["jsapi" if kind == "jsapi" else "unknown"]

@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from wxsign.sandbox.credentials import Account
 from wxsign.sandbox.settings import SandboxSettings
 
+# The first word of a user agent, which is all that the journal keeps of it.
+PROGRAM = re.compile(r"[A-Za-z][\w.+-]{0,39}(?:/[\w.+-]{1,20})?", re.ASCII)
 TOKEN_FORM = re.compile(r"[\w.~+/=-]{1,512}", re.ASCII)
 
 
@@ -22,6 +25,13 @@ class ApiCall:
     query: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     remote_addr: str
+    agent: str = ""
+
+    @property
+    def client(self) -> str:
+        """Who calls, as far as can be told: an address, and the name of a program."""
+        name = PROGRAM.match(self.agent)
+        return f"{self.remote_addr} {name[0]}" if name else self.remote_addr
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,17 @@ def _listed(remote_addr: str, whitelist: tuple[str, ...] | None) -> bool:
         return True
     address = ipaddress.ip_address(remote_addr)
     return any(address in ipaddress.ip_network(entry, strict=False) for entry in whitelist)
+
+
+def bound(url: str, domains: tuple[str, ...] | None) -> bool:
+    """Whether a URL is of one of these domains or of their sub-domains; None: every URL is."""
+    if domains is None:
+        return True
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return any(host == domain or host.endswith(f".{domain}") for domain in map(str.lower, domains))
 
 
 def same(given: str, expected: str) -> bool:

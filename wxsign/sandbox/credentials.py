@@ -8,7 +8,7 @@ the same inside its life while `expires_in` is always the full one is undocument
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from wxsign.sandbox.settings import SandboxSettings
@@ -238,6 +238,14 @@ class Account:
         self._cleared.append(now)
         self._used.clear()
         return True
+
+    def exhaust(self, limits: Mapping[str, int], now: float) -> None:
+        """As if today's calls of each endpoint had reached its limit."""
+        self._used |= {endpoint: (china_day(now), limit) for endpoint, limit in limits.items()}
+
+    def restore(self) -> None:
+        """Today's calls are forgotten, without one of the clearings of this month."""
+        self._used.clear()
 
     def spend(self, endpoint: str, now: float, limit: int | None) -> bool:
         """Counts one call of today; False when the day's quota is used up."""

@@ -1,12 +1,13 @@
 """Faults that can be queued: which call each one hits, and what it does to the answer on the wire."""
 
 import json
+import random
 import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from http import HTTPStatus
 from typing import NoReturn
@@ -37,7 +38,10 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the queue. `times` None: until cleared. `processed`: WeChat did the work, the answer was lost."""
+    """One entry of the queue. `times` None: until cleared. `processed`: WeChat did the work, the answer was lost.
+
+    `probability`: in how many of the calls that it could hit it does, from 0 to 1.
+    """
 
     endpoint: str
     kind: str
@@ -49,6 +53,7 @@ class Fault:
     appid: str | None = None
     value: object = 0
     processed: bool = False
+    probability: float = 1
 
     def hits(self, endpoint: str, appid: str) -> bool:
         return self.endpoint in ("*", endpoint) and self.appid in (None, appid)
@@ -69,7 +74,8 @@ class Reply:
 class FaultQueue:
     """Queued faults in order. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
@@ -78,7 +84,7 @@ class FaultQueue:
     def take(self, endpoint: str, appid: str) -> Fault | None:
         """The first fault that hits this call; it has one time less then."""
         for at, fault in enumerate(self._faults):
-            if fault.hits(endpoint, appid):
+            if fault.hits(endpoint, appid) and self._chance() < fault.probability:
                 self._use(at, fault)
                 return fault
         return None
@@ -113,9 +119,10 @@ def parse_fault(described: Mapping[str, object]) -> Fault:
             appid=_optional_text(described, "appid"),
             value=described.get("value", 0),
             processed=described.get("processed") is True,
+            probability=bounded(described.get("probability", 1), 0, 1),
         )
     except ValueError as error:
-        raise FaultError(f"times, errcode, seconds or status: {error}") from error
+        raise FaultError(f"times, errcode, seconds, status or probability: {error}") from error
 
 
 def _times(value: object) -> int | None:

@@ -3,14 +3,17 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 KEPT = 2_000
 
 
 @dataclass
 class Visit:
-    """One call. `status`, `errcode` and `seconds` are None while it is in flight; `status` 0: no HTTP answer came."""
+    """One call. `status`, `errcode` and `seconds` are None while it is in flight; `status` 0: no HTTP answer came.
+
+    `client`: its address, and how its program calls itself.
+    """
 
     at: float
     endpoint: str
@@ -22,6 +25,7 @@ class Visit:
     status: int | None = None
     seconds: float | None = None
     rotated: bool = False
+    client: str = ""
 
 
 class Journal:
@@ -50,5 +54,6 @@ class Journal:
         visit.seconds = round(self._elapsed() - self._begun.pop(id(visit)), 6)
         visit.status = visit.status or 0
 
-    def requests(self) -> list[dict[str, object]]:
-        return [asdict(visit) for visit in self._visits]
+    def visits(self) -> list[Visit]:
+        """Copies, oldest first."""
+        return [replace(visit) for visit in self._visits]

@@ -57,11 +57,12 @@
     };
   }
 
-  // The bridge's words as the page gets to see them.
+  // The bridge's words as the page gets to see them; an errMsg of its own is handed on as it is.
   function words(name, result) {
-    let text = result.errMsg || result.err_msg || '';
+    if (result.errMsg) return result.errMsg;
+    let text = result.err_msg || '';
     text = text.includes(':') ? text.slice(text.indexOf(':') + 1) : text;
-    if (!result.errMsg && !result.err_msg) return `${name}:ok`;
+    if (!result.err_msg) return `${name}:ok`;
     if (text === 'confirm') text = 'ok';
     if (text === 'failed') text = 'fail';
     text = text.replace(/^failed_/, '').replace(/^fail_/, '').replace(/_/g, ' ').toLowerCase();
@@ -212,6 +213,17 @@
     }, card));
   });
   EVENTS.forEach((name) => { wx[name] = (given) => on(name, NATIVE[name] || name, typeof given === 'function' ? { complete: given } : given); });
+
+  // A picture whose address is a localId is fetched as data; Android's client shows it by itself.
+  if (!ANDROID) {
+    const asked = new WeakSet();
+    document.addEventListener('error', ({ target }) => {
+      const localId = /^(IMG|VIDEO|AUDIO|SOURCE)$/.test(target.tagName) ? target.src : '';
+      if (!localId.includes('wxlocalresource://') || asked.has(target)) return;
+      asked.add(target);
+      wx.ready(() => wx.getLocalImgData({ localId, success: ({ localData }) => { target.src = localData; } }));
+    }, true);
+  }
 
   window.wx = wx;
   window.jWeixin = wx;

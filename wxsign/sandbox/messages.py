@@ -14,6 +14,9 @@ TEXTS = {
     40008: "invalid message type",
     40013: "invalid appid",
     40014: "invalid access_token",
+    40029: "invalid code",
+    40030: "invalid refresh_token",
+    40163: "code been used",
     40066: "invalid url",
     40097: "invalid args",
     40125: "invalid appsecret",
@@ -21,7 +24,9 @@ TEXTS = {
     41001: "access_token missing",
     41002: "appid missing",
     41004: "appsecret missing",
+    41008: "missing code",
     42001: "access_token expired",
+    42002: "refresh_token expired",
     43001: "require GET method",
     43002: "require POST method",
     44002: "empty post data",
@@ -46,9 +51,9 @@ def rid(now: float) -> str:
     return f"{int(now):08x}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
 
 
-def errmsg(errcode: int, now: float, remote_addr: str) -> str:
-    """The text for a code, with its rid; 40164 names the caller's address as WeChat does."""
-    return f"{_text(errcode, remote_addr)} rid: {rid(now)}"
+def errmsg(errcode: int, now: float, remote_addr: str, *, of_sns: bool = False) -> str:
+    """The text for a code, with its rid, before which /sns has a comma; 40164 names the caller's address as WeChat does."""
+    return f"{_text(errcode, remote_addr)}{',' if of_sns else ''} rid: {rid(now)}"
 
 
 def _text(errcode: int, remote_addr: str) -> str:

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 from flask import Request, Response, render_template, url_for
 
+from wxsign.sandbox.happenings import happenings
+from wxsign.sandbox.settings import MODES, RULES
+
 TEXTS = {
     "en": {
         "title": "WeChat sandbox",
@@ -26,11 +29,11 @@ TEXTS = {
         "count": "Calls",
         "most": "Most at once",
         "faults": "Faults waiting",
-        "down": "WeChat hangs",
-        "errors": "WeChat is busy (-1)",
-        "clear_faults": "Clear faults",
         "hour": "Clock + 1 hour",
         "reset": "Reset all",
+        "happen": "Let something happen",
+        "remarks": "What the calls show",
+        "no_remark": "Nothing to remark on.",
         "settings": "Settings",
         "log": "Latest calls",
         "verdicts": "Latest verdicts on pages",
@@ -38,6 +41,20 @@ TEXTS = {
         "other": "中文",
         "other_code": "zh",
         "failed": "The sandbox did not answer.",
+        "browser": "The in-app browser that pages are opened in",
+        "mode": "Client",
+        "rule": "URL that is compared",
+        "reload": "Reload your page after a change. A page's own ?mode= and ?rule= on the script win.",
+        "mode_wechat": "WeChat, Android or iPhone by the browser's emulation",
+        "mode_wecom": "WeCom",
+        "mode_devtools": "WeChat DevTools, with their own wording",
+        "mode_harmonyos": "WeChat on HarmonyOS: wx.error is deaf, an iframe costs the page its rights",
+        "mode_old": "an old WeChat (6.6.7): newer interfaces and open tags are missing",
+        "mode_slow": "a bridge that comes after 3 seconds",
+        "mode_none": "no bridge at all",
+        "rule_auto": "as the client does: on an iPhone the landing URL, elsewhere the present one",
+        "rule_landing": "the landing URL",
+        "rule_current": "the present URL",
     },
     "zh": {
         "title": "微信沙箱",
@@ -59,11 +76,11 @@ TEXTS = {
         "count": "次数",
         "most": "最大并发",
         "faults": "排队中的故障",
-        "down": "微信无响应",
-        "errors": "微信繁忙（-1）",
-        "clear_faults": "清除故障",
         "hour": "时钟 + 1 小时",
         "reset": "全部重置",
+        "happen": "让事情发生",
+        "remarks": "从调用中看出的问题",
+        "no_remark": "没有发现问题。",
         "settings": "设置",
         "log": "最近的调用",
         "verdicts": "最近的页面验证结果",
@@ -71,6 +88,20 @@ TEXTS = {
         "other": "English",
         "other_code": "en",
         "failed": "沙箱没有响应。",
+        "browser": "页面所在的内置浏览器",
+        "mode": "客户端",
+        "rule": "比对的网址",
+        "reload": "改动之后请刷新你的页面。脚本地址上的 ?mode= 和 ?rule= 优先。",
+        "mode_wechat": "微信（安卓或 iPhone，由浏览器的手机模拟决定）",
+        "mode_wecom": "企业微信",
+        "mode_devtools": "微信开发者工具（措辞不同）",
+        "mode_harmonyos": "鸿蒙版微信：wx.error 不会触发，加载 iframe 之后页面失去权限",
+        "mode_old": "旧版微信（6.6.7）：没有较新的接口和开放标签",
+        "mode_slow": "bridge 三秒后才出现",
+        "mode_none": "没有 bridge",
+        "rule_auto": "按客户端的规则：iPhone 比对落地页网址，其他比对当前网址",
+        "rule_landing": "落地页网址",
+        "rule_current": "当前网址",
     },
 }
 # Scripts and styles come from files of the sandbox only, so nothing inline can run.
@@ -90,6 +121,8 @@ def render(state: dict[str, object], request: Request) -> Response:
         t=SimpleNamespace(**TEXTS[language]),
         lang=language,
         state=state,
+        happenings=happenings().values(),
+        choices={"mode": MODES, "rule": RULES},
         origin=request.host_url.rstrip("/"),
         bridge=url_for("bridge.bridge_script", _external=True),
     )

@@ -11,8 +11,9 @@ from typing import Any, Self
 from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from wxsign.sandbox.app import create_app, sandbox_of
+from wxsign.sandbox.app import create_app
 from wxsign.sandbox.settings import SandboxSettings
+from wxsign.sandbox.web import sandbox_of
 
 BACKLOG = 1024
 # Wildcard addresses, and where this machine reaches them.

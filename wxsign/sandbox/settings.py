@@ -21,13 +21,21 @@ ENDPOINTS = (
     "gettoken",
     "get_jsapi_ticket",
     "agent_ticket",
+    "sns_access_token",
+    "sns_refresh_token",
+    "sns_userinfo",
+    "sns_auth",
 )
 TICKET_ISSUES = ("on_demand", "on_expiry")
+# The clients that the bridge can be (modes.js), and which URL they compare; `auto`: what the client would.
+MODES = ("wechat", "wecom", "devtools", "harmonyos", "old", "slow", "none")
+RULES = ("auto", "landing", "current")
 
 # The daily limits of a real account that are published; the other endpoints have none that anybody could name.
 PUBLISHED_QUOTA = {"token": 2_000, "stable_token": 500_000}
 LONGEST_CHANGE_OVER_SECONDS = 300.0
 BILLION = 10**9
+LONGEST_TEXT = 64
 
 
 class SettingsError(ValueError):
@@ -59,6 +67,10 @@ class SandboxSettings:
     force_refresh_gap_seconds: float = 30
     latency_seconds: float = 0
     verify_domains: tuple[str, ...] | None = None
+    mode: str = "wechat"
+    rule: str = "auto"
+    user: str = "1"
+    any_appid: bool = False
 
     @property
     def overlap_seconds(self) -> float:
@@ -135,10 +147,25 @@ def _count(value: object) -> int:
     return whole(value, 0, BILLION)
 
 
-def _issue(value: object) -> str:
-    if value not in TICKET_ISSUES:
-        raise ValueError(f"must be one of {', '.join(TICKET_ISSUES)}")
-    return str(value)
+def _flag(value: object) -> bool:
+    if value is not True and value is not False:
+        raise ValueError("must be true or false")
+    return bool(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
+        raise ValueError(f"must be a text of 1 to {LONGEST_TEXT} characters")
+    return value
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return str(value)
+
+    return check
 
 
 def _strings(value: object) -> tuple[str, ...]:
@@ -164,7 +191,7 @@ CHECKS: dict[str, Callable[[object], object]] = {
     "token_overlap_seconds": _optional(_number(0)),
     "stable_rotate_window_seconds": _optional(_number(0)),
     "ticket_life_seconds": _number(1, 86_400),
-    "ticket_issue": _issue,
+    "ticket_issue": _one_of(TICKET_ISSUES),
     "ticket_overlap_seconds": _number(0),
     "ip_whitelist": _optional(_networks),
     "daily_quota": _quota,
@@ -172,4 +199,8 @@ CHECKS: dict[str, Callable[[object], object]] = {
     "force_refresh_gap_seconds": _number(0),
     "latency_seconds": _number(0, 3_600),
     "verify_domains": _optional(_strings),
+    "mode": _one_of(MODES),
+    "rule": _one_of(RULES),
+    "user": _text,
+    "any_appid": _flag,
 }

@@ -1,11 +1,13 @@
 """The sandbox itself: accounts, settings, faults and log behind one lock, and a clock that can be moved."""
 
 import hashlib
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from wxsign.sandbox import api
 from wxsign.sandbox.cards import verify_card
@@ -13,6 +15,7 @@ from wxsign.sandbox.checks import Answer, ApiCall, World
 from wxsign.sandbox.credentials import AccessToken, Account, Ticket
 from wxsign.sandbox.faults import Fault, FaultQueue
 from wxsign.sandbox.journal import Journal, Visit
+from wxsign.sandbox.logins import Logins
 from wxsign.sandbox.settings import ENDPOINTS, SandboxSettings, checked, updated
 from wxsign.sandbox.verification import Signed, Verdict, verify
 
@@ -20,6 +23,9 @@ CREDENTIALS = {"jsapi_ticket": "jsapi", "wx_card_ticket": "wx_card", "agent_tick
 PAGE_CHECKS = "bridge_verify"
 # So many of the latest verdicts on pages are shown.
 VERDICTS = 50
+# What `any_appid` takes for one, and so many are opened.
+APPID = re.compile(r"wx[0-9A-Za-z]{16}", re.ASCII)
+MOST_ACCOUNTS = 1_000
 
 
 class UnknownNameError(LookupError):
@@ -62,8 +68,9 @@ class Sandbox:
     def _begin(self) -> None:
         self._offset_seconds = 0.0
         self._faults = FaultQueue()
+        self._logins = Logins()
         self._journal = Journal()
-        self._verdicts: deque[dict[str, object]] = deque(maxlen=VERDICTS)
+        self._verdicts: deque[dict[str, Any]] = deque(maxlen=VERDICTS)
         self._accounts = {
             appid: Account(appid, secret, self._now()) for appid, secret in self._start.accounts.items()
         }
@@ -79,14 +86,24 @@ class Sandbox:
     def arrive(self, call: ApiCall) -> Stay:
         """Notes a call and says what shall happen to it."""
         with self._lock:
+            if self._settings.any_appid:
+                self._open_account(*api.named_by_secret(call))
             appid = api.appid_of(self._world(), call)
             fault = self._faults.take(call.endpoint, appid)
             # A foreign appid is whatever the caller sent, a misplaced secret included: it is not noted.
             known = appid if appid in self._accounts else ""
             kind = fault.kind if fault else None
-            visit = Visit(self._now(), call.endpoint, call.method, known, call.remote_addr, kind)
+            now = self._now()
+            visit = Visit(now, call.endpoint, call.method, known, call.remote_addr, kind, client=call.client)
             self._journal.arrive(visit)
             return Stay(visit, fault, self._settings.latency_seconds, self._released, self._journal)
+
+    def _open_account(self, appid: str, secret: str) -> None:
+        """An account that was not set up, with the secret that came first."""
+        if appid not in self._accounts and APPID.fullmatch(appid) and len(self._accounts) < MOST_ACCOUNTS:
+            self._accounts[appid] = Account(appid, secret, self._now())
+        elif appid in self._accounts and not self._accounts[appid].secret:
+            self._accounts[appid].secret = secret
 
     def leave(self, stay: Stay) -> None:
         """The call is over. Its own journal counts it, even after a reset."""
@@ -96,7 +113,14 @@ class Sandbox:
     def answer(self, call: ApiCall) -> Answer:
         """Lets WeChat work on a call."""
         with self._lock:
-            return api.answer(self._world(), call)
+            return api.answer(self._world(), call, self._logins)
+
+    def authorize(self, query: Mapping[str, str]) -> str:
+        """Where a visitor who logs in is sent; raises LoginError."""
+        with self._lock:
+            if self._settings.any_appid:
+                self._open_account(query.get("appid", ""), "")
+            return self._logins.authorize(self._world(), query, self._settings.user)
 
     def refuse(self, fault: Fault, call: ApiCall) -> Answer:
         """The error answer of a fault of kind errcode."""
@@ -134,6 +158,33 @@ class Sandbox:
             return verify_card(self._world(), appid, values, signature)
 
     # controls
+
+    def account_named(self, appid: str) -> str:
+        """That appid, or the first account's where it is empty; raises UnknownNameError."""
+        with self._lock:
+            if appid and appid not in self._accounts:
+                raise UnknownNameError(f"unknown appid; known: {', '.join(self._accounts)}")
+            return appid or next(iter(self._accounts))
+
+    def change_secret(self, appid: str, secret: str) -> None:
+        """The AppSecret was reset: the old one opens nothing any more. Tokens live on."""
+        with self._lock:
+            self._accounts[appid].secret = secret
+
+    def exhaust(self, appid: str) -> None:
+        """Today's quota of the account is used up."""
+        with self._lock:
+            self._accounts[appid].exhaust(self._settings.daily_quota, self._now())
+
+    def calm(self) -> None:
+        """No fault waits, settings, secrets and quotas are those of the start, and calls that hang are let go."""
+        with self._lock:
+            self._settings, self._faults = self._start, FaultQueue()
+            for appid, secret in self._start.accounts.items():
+                self._accounts[appid].secret = secret
+            for account in self._accounts.values():
+                account.restore()
+        self.release()
 
     def reset(self) -> None:
         """Back to the start. Calls that hang are let go."""
@@ -204,6 +255,11 @@ class Sandbox:
 
     # views: digests only, never a value
 
+    def browser(self) -> dict[str, str]:
+        """Which client the bridge shall be, where its script does not say."""
+        with self._lock:
+            return {"mode": self._settings.mode, "rule": self._settings.rule}
+
     def check_token(self, value: str) -> dict[str, object]:
         """Whether a token is alive, its kind and the seconds it has left."""
         with self._lock:
@@ -220,9 +276,21 @@ class Sandbox:
                     }
         return {"alive": False, "kind": None, "expires_in": 0, "appid": None}
 
-    def requests(self) -> list[dict[str, object]]:
+    def take_verdicts(self) -> list[dict[str, Any]]:
+        """The verdicts on pages since the last time, newest first."""
         with self._lock:
-            return self._journal.requests()
+            taken = list(self._verdicts)
+            self._verdicts.clear()
+            return taken
+
+    def visits(self) -> list[Visit]:
+        """The calls seen, oldest first."""
+        with self._lock:
+            return self._journal.visits()
+
+    def requests(self) -> list[dict[str, object]]:
+        """The same, as JSON has them."""
+        return [asdict(visit) for visit in self.visits()]
 
     def state(self) -> dict[str, object]:
         """Everything but values and secrets."""

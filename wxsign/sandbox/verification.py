@@ -9,10 +9,9 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from wxsign.sandbox.causes import Asked, Cause, Known, cause_of
-from wxsign.sandbox.checks import World
+from wxsign.sandbox.checks import World, bound
 from wxsign.sandbox.credentials import Account, Ticket
 from wxsign.sandbox.wecom import agents_of
 
@@ -30,6 +29,8 @@ DETAILS = {
 }
 
 
+# The names of timestamp, nonce and signature as the service's answer has them.
+SIGNED_AS_GIVEN = ("timestamp", "nonceStr", "signature")
 _NONCE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -107,7 +108,7 @@ def verify(world: World, signed: Signed) -> Verdict:
     accounts = _accounts_of(world, signed)
     if not accounts:
         return Verdict("invalid appid")
-    if not _bound(signed.url, world.settings.verify_domains):
+    if not bound(signed.url, world.settings.verify_domains):
         return Verdict("invalid url domain")
     return _judge(world, accounts, signed)
 
@@ -164,14 +165,3 @@ def _by_ticket(world: World, account: Account, signed: Signed, ticket: Ticket, a
         return Verdict("ok", "previous")
     matched = "previous" if age == 1 else "expired"
     return Verdict("invalid signature", matched, _cause(world, account, signed))
-
-
-def _bound(url: str, domains: tuple[str, ...] | None) -> bool:
-    """A bound domain covers its sub-domains."""
-    if domains is None:
-        return True
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    return any(host == domain or host.endswith(f".{domain}") for domain in map(str.lower, domains))

@@ -15,9 +15,11 @@ JS_API_LIST: Final[tuple[str, ...]] = (
     "scanQRCode", "openAddress", "chooseWXPay", "openProductSpecificView", "addCard", "chooseCard",
     "openCard", "consumeAndShareCard", "startSearchBeacons", "stopSearchBeacons", "onSearchBeacons",
     "openEnterpriseChat", "openEnterpriseRedPacket", "launchMiniProgram", "openBusinessView",
+    "requestMerchantTransfer",
 )
 # fmt: on
-"""Every interface of jweixin-1.6.0.js that `wx.config` takes."""
+"""Every interface of jweixin-1.6.0.js that `wx.config` takes, and one that pages ask the bridge for themselves: the payee's
+confirmation of a transfer (pay.weixin.qq.com/doc/v3/partner/4016960577)."""
 
 OPEN_TAG_LIST: Final[tuple[str, ...]] = (
     "wx-open-launch-weapp",

@@ -39,6 +39,18 @@ function showState(state) {
   }
   text('#faults', JSON.stringify(state.faults.map(({ endpoint, kind, times }) => ({ endpoint, kind, times }))));
   text('#settings', JSON.stringify(state.settings, null, 2));
+  for (const select of document.querySelectorAll('select[data-setting]')) {
+    if (select !== document.activeElement) select.value = state.settings[select.dataset.setting];
+  }
+}
+
+function showRemarks(remarks) {
+  const list = document.querySelector('#remarks');
+  const language = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
+  const sentences = remarks.map((remark) => remark[language]);
+  const shown = sentences.length ? sentences : [list.dataset.none];
+  if (shown.join('\n') === Array.from(list.children, (item) => item.textContent).join('\n')) return;
+  list.replaceChildren(...shown.map((sentence) => Object.assign(document.createElement('li'), { textContent: sentence })));
 }
 
 function line(call) {
@@ -59,6 +71,7 @@ async function refresh() {
     const [state, log] = await Promise.all([ask('state'), ask('requests')]);
     showState(state);
     text('#log', log.requests.slice(-30).reverse().map(line).join('\n'));
+    showRemarks(log.remarks);
     problem.hidden = true;
   } catch {
     problem.textContent = body.dataset.failed;
@@ -66,12 +79,22 @@ async function refresh() {
   }
 }
 
+function control(name, body) {
+  return ask(name, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+}
+
 async function act(button) {
   const row = button.closest('tr');
   const named = row && { appid: row.dataset.appid, credential: row.dataset.credential };
-  const sent = button.dataset.body || JSON.stringify(named);
-  await ask(button.dataset.control, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: sent });
+  await control(button.dataset.control, button.dataset.body || JSON.stringify(named));
 }
+
+document.addEventListener('change', async (event) => {
+  const { setting } = event.target.dataset;
+  if (!setting) return;
+  await control('settings', JSON.stringify({ [setting]: event.target.value })).catch(() => {});
+  await refresh();
+});
 
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('button[data-control]');
