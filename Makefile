@@ -88,6 +88,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock: ## Resolve requirements/*.txt anew (needs uv); UPGRADE=--upgrade takes the newest versions
 	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra redis --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) pyproject.toml --extra redis --extra metrics --extra granian --constraint requirements/dev.txt --output-file requirements/image.txt
 	$(LOCK) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .PHONY: clean
