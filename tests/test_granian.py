@@ -174,6 +174,10 @@ def test_a_killed_worker_is_replaced_and_so_is_its_successor(server):
         assert ask(server.address, "/").status == 200
 
 
+def test_connections_are_shared_out_among_the_workers(server):
+    assert {ask(server.address, "/").json["pid"] for _ in range(40)} == server.workers
+
+
 def test_a_killed_master_leaves_no_worker_behind(server):
     workers = server.workers
     server.process.kill()

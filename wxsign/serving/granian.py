@@ -1,8 +1,8 @@
 """How wxsign runs under Granian: the life that gunicorn's hooks give it, for a server that has none of them.
 
 The master reads and checks the configuration, makes the socket, and forks; a worker takes its settings from what the master
-holds, starts the Watcher before it serves, and stops it after its last answer. All workers accept from one socket: with
-Granian's own way, a listener for each worker, a worker that ends would reset the callers in its queue.
+holds, starts the Watcher before it serves, and stops it after its last answer. The master keeps every socket open: with
+Granian's own way, a listener that each worker makes, a worker that ends would reset the callers in its queue.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from granian.server.mp import WorkerProcess
+
 BACKLOG: Final = 2048
 # So long an old worker serves beside its successor, which is forked with every module and is there sooner.
 OVERLAP_SECONDS: Final = 0.5
@@ -67,20 +69,27 @@ def serve(bind: str, *, workers: int, threads: int) -> None:
     multiprocessing.set_start_method("fork", force=True)
     life.begin()
     try:
-        _Server(_Listener(bind), workers, threads).serve(
+        _Server(_Listeners(bind, workers), workers, threads).serve(
             target_loader=partial(_load, threads), wrap_loader=False
         )
     finally:
         life.end()
 
 
-class _Listener:
-    """The socket that all workers accept from: systemd's where it has given one, else made as gunicorn makes it."""
+class _Listeners:
+    """What workers accept from: systemd's socket where it has given one, else made as gunicorn makes them.
 
-    def __init__(self, bind: str) -> None:
+    On a port each worker has a socket of its own, among which the kernel shares out connections: from a common one the first
+    worker to wake takes them all, and keeps them for as long as clients do.
+    """
+
+    def __init__(self, bind: str, workers: int) -> None:
         settings = Config()
-        for name, value in (("bind", [bind]), ("umask", serving.umask), ("backlog", BACKLOG)):
-            settings.set(name, value)
+        on_port = not bind.startswith("unix:")
+        settings.set("bind", [bind] * (workers if on_port else 1))
+        settings.set("umask", serving.umask)
+        settings.set("backlog", BACKLOG)
+        settings.set("reuse_port", on_port)
         first = systemd.SD_LISTEN_FDS_START
         given = list(range(first, first + systemd.listen_fds()))
         self._ours = not given
@@ -91,11 +100,11 @@ class _Listener:
     def __str__(self) -> str:
         return str(self._sockets[0])
 
-    def for_workers(self) -> SocketHolder:
-        """The socket as Granian takes it over a fork."""
-        first = self._sockets[0]
+    def of_worker(self, number: int) -> SocketHolder:
+        """A worker's socket, as Granian takes it over a fork."""
+        ours = self._sockets[number % len(self._sockets)]
         holder: Any = SocketHolder  # its stub knows no arguments
-        return cast("SocketHolder", holder(first.fileno(), isinstance(first.getsockname(), str), BACKLOG))
+        return cast("SocketHolder", holder(ours.fileno(), isinstance(ours.getsockname(), str), BACKLOG))
 
     def close(self) -> None:
         """Accept nobody any more."""
@@ -105,7 +114,7 @@ class _Listener:
 class _Server(MPServer):
     """Granian's master, with our socket, our reload, and the workers' gauges taken away with them."""
 
-    def __init__(self, listener: _Listener, workers: int, threads: int) -> None:
+    def __init__(self, listeners: _Listeners, workers: int, threads: int) -> None:
         super().__init__(
             "wxsign.wsgi:app",
             interface=Interfaces.WSGI,
@@ -120,23 +129,26 @@ class _Server(MPServer):
             respawn_interval=OVERLAP_SECONDS,
             workers_kill_timeout=serving.graceful_timeout,
         )
-        self._listener = listener
+        self._listeners = listeners
         self.on_reload(SNAPSHOT.read_again)
         self.on_startup(lambda: systemd.sd_notify("READY=1", logger))
 
     @property
     def _bind_addr_fmt(self) -> str:
-        return str(self._listener).removeprefix("http://")
+        return str(self._listeners).removeprefix("http://")
 
     def _init_shared_socket(self) -> None:
         self._ssp: Any = None
-        self._shd: Any = self._listener.for_workers()
         self._sso: Any = None
 
     def _drop_shared_socket(self) -> None:
-        self._listener.close()
+        self._listeners.close()
 
-    def _serve_loop(self, *loaders: Any) -> None:  # noqa: ANN401 - Granian's own
+    def _spawn_worker(self, idx: int, *arguments: Any, **more: Any) -> WorkerProcess:  # noqa: ANN401 - Granian's own
+        self._shd: Any = self._listeners.of_worker(idx)
+        return super()._spawn_worker(idx, *arguments, **more)
+
+    def _serve_loop(self, *loaders: Any) -> None:  # noqa: ANN401 - see above
         """Replace workers that ended, and all of them at a reload, until we are told to stop.
 
         Granian's own loop may miss one of two workers that end in the same moment, and ends itself when one dies again
