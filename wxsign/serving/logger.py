@@ -57,8 +57,10 @@ class JsonLogger(Logger):
         request_time: timedelta,
     ) -> None:
         """Log one answered request: its path, never its query."""
+        if not self.access_log_enabled or self.left_out:
+            return
         status = str(resp.status)
-        if self.access_log_enabled and not self.left_out and not is_quiet_probe(status, environ):
+        if not is_quiet_probe(status, environ):
             seconds = request_time.total_seconds()
             self.access_log.info(
                 access_line("gunicorn.access", environ, status, resp.headers, resp.sent, seconds)
