@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from wxsign import serving
 from wxsign.settings import load_settings
+
+kubernetes_validate = pytest.importorskip(
+    "kubernetes_validate", reason="kubernetes-validate is not installed"
+)
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy/kubernetes"
