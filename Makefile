@@ -71,7 +71,7 @@ format: $(VENV)/.dev ## Format the Python code
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## CPU per request and requests per second against a bare WSGI application and a Flask view
+bench: $(VENV)/.dev $(VENV)/.servers ## CPU, requests per second and memory beside a bare constant, a Flask view, nginx and what others serve in Node
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: chaos
@@ -88,6 +88,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock: ## Resolve requirements/*.txt anew (needs uv); UPGRADE=--upgrade takes the newest versions
 	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra redis --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) pyproject.toml --extra redis --extra metrics --extra granian --constraint requirements/dev.txt --output-file requirements/image.txt
 	$(LOCK) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .PHONY: clean
@@ -103,7 +104,7 @@ $(VENV)/.dev: scripts/setup scripts/find-python requirements/dev.txt pyproject.t
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.servers: scripts/system-packages $(VENV)/.dev
-	@scripts/system-packages nginx redis-server chromium openssl curl php-cli
+	@scripts/system-packages nginx wrk redis-server chromium openssl curl php-cli
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,18 @@ def pytest_configure() -> None:
     # Other work on the same machine must not fail a property by its slowness.
     settings.register_profile("wxsign", deadline=None)
     settings.load_profile("wxsign")
+
+
+GRANIAN = pytest.mark.skipif(
+    find_spec("granian") is None, reason="Granian is not installed: the extra `granian`"
+)
+
+
+@pytest.fixture(params=["gunicorn", pytest.param("granian", marks=GRANIAN)])
+def server(request: pytest.FixtureRequest) -> str:
+    """Each server that `wxsign serve` knows."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(autouse=True)

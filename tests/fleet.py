@@ -181,17 +181,35 @@ def many_accounts(api_base: str, here: Path, accounts: Mapping[str, str]) -> dic
 
 
 class Fleet:
-    """gunicorn and its workers, serving on a unix socket."""
+    """gunicorn or Granian and its workers, serving on a unix socket."""
 
     def __init__(
-        self, here: Path, env: Mapping[str, str], command: Sequence[str | Path] = (), workers: int = 4
+        self,
+        here: Path,
+        env: Mapping[str, str],
+        command: Sequence[str | Path] = (),
+        workers: int = 4,
+        server: str = "gunicorn",
     ) -> None:
         self.here = here
-        self.env = dict(env)
+        self.env = {**env, "WXSIGN_SERVER": server}
         self.socket = here / "wxsign.sock"
         self.workers = workers
         self.master = 0
-        self._command = command or launch.command([f"unix:{self.socket}"], workers=workers, threads=8)
+        counts = ("--workers", str(workers), "--threads", "8")
+        address = f"unix:{self.socket}"
+        serve = (
+            sys.executable,
+            "-c",
+            "from wxsign.cli import main; main()",
+            "serve",
+            "--bind",
+            address,
+            *counts,
+        )
+        self._command = command or (
+            serve if server == "granian" else launch.command([address], workers=workers, threads=8)
+        )
         self._starts = 0
         self._stack = contextlib.ExitStack()
 
@@ -212,7 +230,9 @@ class Fleet:
 
     def complete(self) -> bool:
         """Say whether as many workers serve as there should be."""
-        return self.log.read_text().count('"Booting worker with pid') >= self.workers and self.socket.exists()
+        text = self.log.read_text()
+        there = text.count('"Booting worker with pid') + text.count('"Started worker-')
+        return there >= self.workers and self.socket.exists()
 
     def pids(self) -> set[int]:
         """Return the process ids of the workers."""
@@ -274,10 +294,14 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    here: Path, env: Mapping[str, str], command: Sequence[str | Path] = (), workers: int = 4
+    here: Path,
+    env: Mapping[str, str],
+    command: Sequence[str | Path] = (),
+    workers: int = 4,
+    server: str = "gunicorn",
 ) -> Iterator[Fleet]:
     """Run the service until the block ends."""
-    service = Fleet(here, env, command, workers)
+    service = Fleet(here, env, command, workers, server)
     with contextlib.closing(service):
         service.start()
         yield service

@@ -222,7 +222,16 @@ def test_all_who_ask_for_a_hot_page_get_one_signature_for_five_seconds(hot_site)
     assert all(hot_site.verifies(reply) for reply in replies[::25])
     assert len({reply.headers["x-request-id"] for reply in replies}) == len(replies)
     assert {reply.headers["cache-control"] for reply in replies} == {"no-store"}
-    wait_until(lambda: hot_site.ask().json["signature"] != second)
+    ages = []
+
+    def renewed() -> bool:
+        config = hot_site.ask().json
+        ages.append(time.time() - config["timestamp"])
+        return config["signature"] != second
+
+    wait_until(renewed)
+    # Five seconds, one that a timestamp does not tell, and two for a busy machine.
+    assert 4 < max(ages) < 8
 
 
 def test_no_other_page_origin_or_language_gets_it_and_no_refusal_is_kept(hot_site):

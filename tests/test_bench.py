@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,22 +16,36 @@ pytestmark = pytest.mark.fleet
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_bench_prints_the_cost_of_a_signature_beside_both_yardsticks():
-    command = [sys.executable, "-m", "bench", "--rounds", "2", "--requests", "400"]
+IN_GRANIAN = ["wxsign granian", "bare granian"] if find_spec("granian") else []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["wxsign", "nginx cache"],
+        pytest.param(
+            ["wxsign", "bare", "flask view", "nginx", "nginx cache", "nginx constant", *IN_GRANIAN],
+            marks=pytest.mark.long,
+        ),
+    ],
+    ids=["two", "all"],
+)
+def test_the_bench_prints_what_a_signature_costs_beside_its_yardsticks(names):
+    for program in ("wrk", "nginx"):
+        find_program(program)
+    command = [sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "1"]
+    command += [word for name in names for word in ("--only", name)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     inside = re.search(r"^in process +CPU +([\d.]+) us/answer", done.stdout, re.MULTILINE)
     assert 0 < float(inside[1]) < 500
-    for name in ("wxsign", "bare", "flask view"):
-        cpu, rate = re.search(
-            rf"^{name} +CPU +(\d+) .+us/request +(\d+) .+requests/s$", done.stdout, re.MULTILINE
-        ).groups()
-        assert int(cpu) > 0
-        assert int(rate) > 0
-    assert re.search(
-        r"^wxsign / bare +CPU +\d\.\d\d \(\d\.\d\d-\d\.\d\d\)   requests/s", done.stdout, re.MULTILINE
-    )
-    assert re.search(r"^wxsign / flask view CPU", done.stdout, re.MULTILINE)
+    row = r"CPU +([\d,]+) .+us/request +([\d,]+) .+requests/s +(\d+) MB a process$"
+    for name in names:
+        figures = re.search(rf"^{name} +{row}", done.stdout, re.MULTILINE).groups()
+        assert all(int(figure.replace(",", "")) > 0 for figure in figures)
+    ratios = ("wxsign / bare +CPU", "wxsign / flask view +CPU", "nginx cache / nginx constant +requests/s")
+    for ratio in ratios if len(names) > 2 else ():
+        assert re.search(rf"^{ratio} +\d+\.\d\d \(\d+\.\d\d-\d+\.\d\d\)$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])

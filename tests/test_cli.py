@@ -154,6 +154,22 @@ def test_check_names_the_group_that_keeps_nginx_from_the_socket(account, monkeyp
     assert "nginx" not in run("check", "--offline").stdout
 
 
+def test_check_says_that_the_server_is_not_installed(account, monkeypatch):
+    monkeypatch.setattr(remarks, "find_spec", lambda _: None)
+    assert "Granian" not in run("check", "--offline").stdout
+    monkeypatch.setenv("WXSIGN_SERVER", "granian")
+    assert "! Granian is not installed" in run("check", "--offline").stdout
+
+
+def test_serve_hands_server_and_counts_of_the_environment_on(account, monkeypatch):
+    for name, value in (("SERVER", "granian"), ("WORKERS", "2"), ("THREADS", "3")):
+        monkeypatch.setenv(f"WXSIGN_{name}", value)
+    called = []
+    monkeypatch.setattr(launch, "run", lambda *_, **named: called.append(named))
+    run("serve", "--threads", "5")
+    assert (called[0]["server"], called[0]["workers"], called[0]["threads"]) == ("granian", 2, 5)
+
+
 def test_check_shows_what_was_found(account, monkeypatch):
     monkeypatch.setenv("WXSIGN_CLIENT_KEY", "kG7pX2vQ9sLw4ZrT8bNf1YhJ6mDc3RaE")
     monkeypatch.setenv("WXSIGN_STROE", "x")

@@ -8,16 +8,19 @@ import re
 import shutil
 import socket as socket_module
 import subprocess
+import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from fleet import eventually
 from running import Reply, answers, ask, free_port, gunicorn, running
 
 from wxsign.serving import launch
+from wxsign.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +29,8 @@ pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 
 # A backend that tells what reached it, and that caches like the service's static files.
 ECHO = """
@@ -290,7 +295,7 @@ def test_the_image_listens_for_this_machine_alone():
     addresses = [word for word in json.loads(command[1]) if ":" in word]
     assert addresses
     assert not launch.exposed(addresses)
-    assert "command" not in (DEPLOY / "compose.yaml").read_text()
+    assert [name for name, service in OURS.items() if "command" in service] == []
 
 
 def test_without_the_service_callers_get_a_json_503_and_pages_keep_their_script(front_without_backend):
@@ -353,4 +358,57 @@ def test_the_dockerfile_s_build_makes_a_program_that_starts(tmp_path, require_pr
 def test_every_variable_of_the_example_environment_is_one_that_compose_reads_and_the_reverse():
     example = set(re.findall(r"^(\w+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
     read = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
-    assert example == read
+    # The one that compose itself reads.
+    assert example - {"COMPOSE_PROFILES"} == read
+
+
+def test_each_profile_of_compose_has_one_service_behind_nginx_and_what_it_needs_is_declared():
+    profiles = {name: service["profiles"] for name, service in OURS.items()}
+    assert profiles == {"wxsign": ["default"], "wxsign-fleet": ["fleet"]}
+    nginx = COMPOSE["services"]["nginx"]
+    assert "profiles" not in nginx
+    assert nginx["depends_on"].keys() == OURS.keys()
+    # A service whose profile is off must not keep nginx from starting.
+    assert not any(condition["required"] for condition in nginx["depends_on"].values())
+    for service in COMPOSE["services"].values():
+        assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
+        named = {volume.partition(":")[0] for volume in service.get("volumes", ()) if volume[0] not in "./"}
+        assert named <= COMPOSE["volumes"].keys()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_configuration_of_compose_is_read_from_where_it_is_mounted(name, tmp_path):
+    service = OURS[name]
+    for secret, value in (("app-secret", "0123456789abcdef" * 2), ("store", "redis://:password@127.0.0.1/0")):
+        (tmp_path / secret).write_text(f"{value}\n")
+    text = (DEPLOY / "config/wxsign.example.toml").read_text()
+    (tmp_path / "wxsign.toml").write_text(text.replace("/run/secrets", str(tmp_path)))
+    image = re.search(r" (WXSIGN_STORE)=(\S+)", (DEPLOY / "Dockerfile").read_text())
+    environ = {
+        variable: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value)
+        .replace("/etc/wxsign", str(tmp_path))
+        .replace("/run/secrets", str(tmp_path))
+        for variable, value in {image[1]: image[2], **service["environment"]}.items()
+    }
+    settings = load_settings(environ=environ)
+    assert (settings.server, settings.workers, settings.threads) == ("gunicorn", 4, 8)
+    assert settings.store.partition(":")[0] == ("redis" if "store" in service["secrets"] else "sqlite")
+    assert settings.warnings == ()
+
+
+def test_the_health_check_of_the_image_asks_the_socket_that_its_command_makes(tmp_path):
+    text = (DEPLOY / "Dockerfile").read_text()
+    check, command = (json.loads(found) for found in re.findall(r"^ *CMD (\[.*\])$", text, re.MULTILINE))
+    (bind,) = (word.removeprefix("unix:") for word in command if word.startswith("unix:"))
+    assert bind in check[-1]
+    path = tmp_path / "sock"
+    (tmp_path / "echo.py").write_text(ECHO)
+    code = check[-1].replace(bind, str(path))
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1
+    with running(
+        gunicorn("--bind", f"unix:{path}", "echo:app"),
+        lambda: answers(path),
+        log=tmp_path / "out",
+        cwd=tmp_path,
+    ):
+        subprocess.run([sys.executable, "-c", code], check=True)

@@ -109,7 +109,8 @@ def test_a_link_to_a_missing_file_or_anchor_would_be_noticed():
 
 
 def test_pages_that_the_service_and_its_files_name_exist():
-    sources = [*ROOT.glob("wxsign/**/*.py"), *ROOT.glob("deploy/*"), ROOT / "wxsign.example.toml"]
+    deployed = (path for path in ROOT.glob("deploy/**/*") if path.is_file())
+    sources = [*ROOT.glob("wxsign/**/*.py"), *deployed, ROOT / "wxsign.example.toml"]
     named = {
         name for source in sources for name in re.findall(r"docs/[\w.-]+\.md(?:#[\w-]+)?", text_of(source))
     }

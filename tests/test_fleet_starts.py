@@ -45,9 +45,9 @@ def two_accounts(sandbox, here):
 
 
 @pytest.mark.timing
-def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_call(here):
+def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_call(here, server):
     with wechat(here, (APPID, OTHER), latency_seconds=0.25) as sandbox:
-        with fleet(here, two_accounts(sandbox, here)) as service:
+        with fleet(here, two_accounts(sandbox, here), server=server) as service:
             assert sandbox.calls() == {}
             shots = volley(service.socket, 200, jsconfig_path(PAGE_OF_ONE))
             assert sandbox.calls() == {"stable_token": 1, "getticket": 1}
@@ -56,8 +56,8 @@ def test_200_first_requests_on_a_cold_store_make_one_token_call_and_one_ticket_c
         assert len({shot.json["nonceStr"] for shot in shots}) == 200
 
 
-def test_a_worker_shares_the_modules_of_its_master(here):
-    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
+def test_a_worker_shares_the_modules_of_its_master(here, server):
+    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here), server=server) as service:
         eventually(lambda: service.jsconfig().status == 200)
         for pid in service.pids():
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -70,9 +70,9 @@ def test_a_worker_shares_the_modules_of_its_master(here):
             assert kb["Pss"] < 30_000
 
 
-def test_a_restart_of_all_workers_makes_no_call(here):
+def test_a_restart_of_all_workers_makes_no_call(here, server):
     with wechat(here) as sandbox:
-        service = Fleet(here, one_account(sandbox.url, here))
+        service = Fleet(here, one_account(sandbox.url, here), server=server)
         with contextlib.closing(service):
             service.start()
             eventually(lambda: service.jsconfig().status == 200)
@@ -89,8 +89,8 @@ def test_a_restart_of_all_workers_makes_no_call(here):
             assert sandbox.calls() == before
 
 
-def test_workers_that_are_killed_one_after_another_come_back_without_a_call(here):
-    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
+def test_workers_that_are_killed_one_after_another_come_back_without_a_call(here, server):
+    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here), server=server) as service:
         # Told once it is written: before, a killed worker takes what it alone holds with it.
         eventually(lambda: any(line["kind"] == "jsapi" for line in service.events("wxsign.refreshed")))
         before, old = sandbox.calls(), service.pids()
@@ -103,8 +103,8 @@ def test_workers_that_are_killed_one_after_another_come_back_without_a_call(here
         assert sandbox.calls() == before
 
 
-def test_a_reload_under_load_fails_no_request_and_makes_no_call(here):
-    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here)) as service:
+def test_a_reload_under_load_fails_no_request_and_makes_no_call(here, server):
+    with wechat(here) as sandbox, fleet(here, one_account(sandbox.url, here), server=server) as service:
         eventually(lambda: service.jsconfig().status == 200)
         before = sandbox.calls()
         with Load(service.socket) as load:

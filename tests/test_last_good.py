@@ -31,13 +31,13 @@ def here(tmp_path):
 
 
 @contextlib.contextmanager
-def serving(here, sandbox, workers=2):
+def serving(here, sandbox, server="gunicorn", workers=2):
     env = {
         "WXSIGN_CONFIG": str(here / "wxsign.toml"),
         "WXSIGN_API_BASE": sandbox.url,
         "WXSIGN_STORE": f"sqlite:///{here}/wxsign.db",
     }
-    service = Fleet(here, env, workers=workers)
+    service = Fleet(here, env, workers=workers, server=server)
     with contextlib.closing(service):
         service.start()
         eventually(lambda: service.ask("/readyz").json["state"] == "ready")
@@ -58,8 +58,8 @@ def reload(service):
     eventually(lambda: service.replaced(old))
 
 
-def test_a_bad_file_costs_no_request_whatever_makes_workers_start_and_the_mended_one_takes_over(here):
-    with wechat(here) as sandbox, serving(here, sandbox) as service, Load(service.socket) as load:
+def test_a_bad_file_costs_no_request_whatever_makes_workers_start_and_the_mended_one_takes_over(here, server):
+    with wechat(here) as sandbox, serving(here, sandbox, server) as service, Load(service.socket) as load:
         for told, text in enumerate(BAD.values(), 1):
             (here / "wxsign.toml").write_text(text)
             before, killed_at = service.pids(), time.time()

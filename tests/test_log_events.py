@@ -103,7 +103,7 @@ def _built(node: ast.Dict, where: str) -> Iterator[Event]:
         if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
     }
     name = str(values.get("event", ""))
-    if name.startswith("wxsign.") or (name and "logger" in values):
+    if name.startswith("wxsign.") or (name and "logger" in _keys(node)):
         own = frozenset(_keys(node)) - {"time", "level", "logger", "event"}
         yield Event(name, values.get("level"), own, f"{where}:{node.lineno}")
 
@@ -171,9 +171,10 @@ def test_the_reader_of_the_source_sees_an_event_however_it_is_logged(source, nam
     assert found == {(name, level, frozenset(fields))}
 
 
-def test_the_lines_of_gunicorn_that_the_page_explains_are_gunicorn_s():
-    folder = Path(find_spec("gunicorn").origin).parent
-    source = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+def test_the_lines_of_the_servers_that_the_page_explains_are_theirs():
+    pytest.importorskip("granian", reason="Granian is not installed: the extra `granian`")
+    folders = [Path(find_spec(name).origin).parent for name in ("gunicorn", "granian")]
+    source = "".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     text = PAGE.read_text("utf-8").partition("## gunicorn")[2]
     named = [*re.findall(r"`((?:[A-Z][\w ()]+:?)+)`", text)]
     assert {"Listening at", "WORKER TIMEOUT", "Worker (pid:"} <= set(named)

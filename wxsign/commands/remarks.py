@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -23,10 +24,17 @@ NAMES: Final = 5
 
 
 def remarks(service: WxSign, socket: Path) -> Iterator[Text]:
-    """What is worth a second look: accounts that are not warm, a store that others may read, a socket closed to nginx."""
+    """What is worth a second look: accounts that are not warm, a store that others may read, a socket closed to nginx, a server that
+    is not installed.
+    """
     yield from _not_warm(service)
     yield from _open_store(service.settings.store)
     yield from _closed_socket(socket)
+    if service.settings.server == "granian" and find_spec("granian") is None:
+        yield Text(
+            "Granian is not installed, so `wxsign serve` will not start: pip install 'wxsign[granian]'.",
+            "没有安装 Granian，`wxsign serve` 将无法启动：pip install 'wxsign[granian]'。",
+        )
 
 
 def _not_warm(service: WxSign) -> Iterator[Text]:

@@ -8,7 +8,6 @@ import sys
 import click
 import segno
 
-from wxsign import serving
 from wxsign.accounts import HostRule
 from wxsign.commands.dev import DEV_CLIENT_KEY, LOOPBACK_ADDRESS, DevServer, Plan, lan_address
 from wxsign.commands.group import main, say, settings_of
@@ -118,24 +117,23 @@ def _greet(server: DevServer) -> None:
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port. 端口。")
 @click.option(
-    "--workers",
-    default=serving.workers,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Processes. 进程数。",
+    "--workers", type=click.IntRange(1), help="Processes; default: `workers`, 4. 进程数，默认取 `workers`。"
 )
 @click.option(
     "--threads",
-    default=serving.threads,
-    show_default=True,
     type=click.IntRange(1),
-    help="Threads of each. 线程数。",
+    help="Threads of each; default: `threads`, 8. 线程数，默认取 `threads`。",
 )
 @click.pass_obj
 def serve(
-    config: str | None, bind: tuple[str, ...], host: str, port: int, workers: int, threads: int
+    config: str | None,
+    bind: tuple[str, ...],
+    host: str,
+    port: int,
+    workers: int | None,
+    threads: int | None,
 ) -> None:
-    """Serve the configured accounts with gunicorn. 用 gunicorn 提供服务。
+    """Serve the configured accounts with gunicorn, or Granian (`server`). 用 gunicorn 或 Granian 提供服务。
 
     \b
     Examples 示例:
@@ -144,7 +142,7 @@ def serve(
     """
     settings = settings_of(config)
     if settings.config_path is not None:
-        # gunicorn's workers read the configuration themselves, at every reload anew.
+        # The server reads the configuration itself, at every reload anew.
         os.environ["WXSIGN_CONFIG"] = str(settings.config_path)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     addresses = bind or (address,)
@@ -157,8 +155,9 @@ def serve(
     launch.run(
         addresses,
         store=settings.store,
-        workers=workers,
-        threads=threads,
+        server=settings.server,
+        workers=workers or settings.workers,
+        threads=threads or settings.threads,
         socket_group=settings.socket_group,
     )
 

@@ -241,4 +241,4 @@ class JsConfigLayer:
             return self._application(environ, start_response)
         answer = answer_jsconfig(self._service, call_of(environ), of_agent=path != JSCONFIG_PATH)
         start_response(answer.status_line, [*answer.headers, *self._extra])
-        return () if environ["REQUEST_METHOD"] == "HEAD" else (answer.body,)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]

@@ -12,28 +12,23 @@ imported in the master, and stay as they are there: an upgrade needs a restart.
 
 from __future__ import annotations
 
-import gc
-import grp
 import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wxsign import logs
 from wxsign.errors import ConfigError
+from wxsign.serving import life
 from wxsign.serving.logger import JsonLogger
 from wxsign.settings.snapshot import SNAPSHOT
+from wxsign.settings.table import DEFAULT_THREADS, DEFAULT_WORKERS
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
-# A thread waits for WeChat only on a cold start; 4 × 8 leaves room for 32 such callers.
 worker_class = "gthread"
-workers = 4
-threads = 8
+workers = DEFAULT_WORKERS
+threads = DEFAULT_THREADS
 
 # A cold caller waits 10 s at most: a worker told to stop finishes every request that it accepted.
 graceful_timeout = 20
@@ -48,7 +43,7 @@ max_requests = 0
 # Each worker makes its own connections and threads, and a reload reads the configuration anew.
 preload_app = False
 # The heartbeat file must not wait for a disk.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn unlinks the file at once
+worker_tmp_dir = life.IN_MEMORY
 # A unix socket opens to its user and group (nginx's), not to everybody.
 umask = 0o007
 # By default a second gunicorn of the same user takes over the first one's control socket, silently (since 25.1).
@@ -58,9 +53,6 @@ secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 
 CONFIG_UNUSABLE = 2
-# prometheus-client looks for it when it is imported.
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-METRICS_PREFIX = "wxsign-metrics-"
 
 accesslog = "-"
 errorlog = "-"
@@ -71,37 +63,28 @@ def on_starting(server: Arbiter) -> None:
     """Read the configuration. One that cannot be used ends the start with every problem, also that of a second master."""
     if not _serves_wxsign(server):
         return
-    logs.configure()
     try:
-        SNAPSHOT.read()
+        life.begin()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CONFIG_UNUSABLE) from None
     _choose_access_log(server)
-    _make_room_for_metrics()
-    _import_what_workers_need()
 
 
 def when_ready(server: Arbiter) -> None:
     """Let the configured group connect to the unix sockets that gunicorn has made; what systemd holds is systemd's."""
-    group = SNAPSHOT.settings.socket_group if SNAPSHOT.settings else ""
-    for listener in server.LISTENERS if group and "LISTEN_FDS" not in os.environ else ():
-        address = listener.getsockname()
-        if isinstance(address, str) and _serves_wxsign(server):
-            os.chown(address, -1, grp.getgrnam(group).gr_gid)
+    if _serves_wxsign(server) and "LISTEN_FDS" not in os.environ:
+        life.open_to_group(listener.getsockname() for listener in server.LISTENERS)
 
 
 def on_exit(_server: Arbiter) -> None:
-    """Take the metrics away with the master: a new one begins at 0."""
-    if _our_metrics():
-        shutil.rmtree(os.environ[METRICS_VARIABLE], ignore_errors=True)
+    """Take the metrics away with the master."""
+    life.end()
 
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:
-    """A worker's gauges end with it; what it counted goes on counting."""
-    if _our_metrics():
-        for path in Path(os.environ[METRICS_VARIABLE]).glob(f"gauge_live*_{worker.pid}.db"):
-            path.unlink(missing_ok=True)
+    """Take a worker's gauges away with it."""
+    life.forget_worker(worker.pid)
 
 
 def on_reload(server: Arbiter) -> None:
@@ -109,26 +92,6 @@ def on_reload(server: Arbiter) -> None:
     if _serves_wxsign(server):
         SNAPSHOT.read_again()
         _choose_access_log(server)
-
-
-def _our_metrics() -> bool:
-    return METRICS_PREFIX in os.environ.get(METRICS_VARIABLE, "")
-
-
-def _make_room_for_metrics() -> None:
-    """A folder for what the workers count together, unless the environment names one; a second master has its own."""
-    if METRICS_VARIABLE not in os.environ or _our_metrics():
-        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=worker_tmp_dir)
-
-
-def _import_what_workers_need() -> None:
-    """Share the modules: a worker is there in a third of the time, with two thirds of the memory.
-
-    Connections and threads are still made after the fork.
-    """
-    from wxsign import web  # noqa: F401, PLC0415 - another application under these settings does without
-
-    gc.freeze()
 
 
 def _choose_access_log(server: Arbiter) -> None:

@@ -1,4 +1,4 @@
-"""The command line of `wxsign serve`, and what would keep it from listening."""
+"""What `wxsign serve` becomes, and what would keep it from listening."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import socket
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from wxsign.errors import ConfigError, Problem, Text
 from wxsign.serving import threads, workers
@@ -23,7 +24,7 @@ _INHERITED_SOCKET: Final = frozenset({"LISTEN_FDS", "GUNICORN_FD"})
 
 
 def command(bind: Sequence[str], *, workers: int = workers, threads: int = threads) -> tuple[str, ...]:
-    """Return the command line that serves the configured accounts on `bind` (`host:port`, `[::1]:8000`, `unix:/path`)."""
+    """Return gunicorn's command line for the configured accounts on `bind` (`host:port`, `[::1]:8000`, `unix:/path`)."""
     binds = (argument for address in bind for argument in ("--bind", address))
     counts = ("--workers", str(workers), "--threads", str(threads))
     return (*_gunicorn(), "--config", "python:wxsign.serving", *binds, *counts, "wxsign.wsgi:app")
@@ -40,23 +41,46 @@ def run(
     bind: Sequence[str],
     *,
     store: str,
+    server: str = "gunicorn",
     workers: int = workers,
     threads: int = threads,
     socket_group: str = "",
-) -> NoReturn:
-    """Become gunicorn, serving the configured accounts on `bind`; `store` is the configured store's address.
+) -> None:
+    """Become the server, serving the configured accounts on `bind`; `store` is the configured store's address.
 
-    Raises ConfigError where that cannot work: an address that is taken, a store that these workers cannot share.
+    Raises ConfigError where that cannot work: an address that is taken, a store that these workers cannot share, a server
+    that is not installed.
     """
     problems = [
         *_store_problems(store, workers),
         *(problem for address in bind for problem in _bind_problems(address)),
         *_group_problems(socket_group),
+        *(_granian_problems(bind) if server == "granian" else ()),
     ]
     if problems:
         raise ConfigError(problems)
-    arguments = command(bind, workers=workers, threads=threads)
-    os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted: this process becomes gunicorn
+    if server == "granian":
+        from wxsign.serving import granian  # noqa: PLC0415 - an extra
+
+        granian.serve(bind[0], workers=workers, threads=threads)
+    else:
+        arguments = command(bind, workers=workers, threads=threads)
+        os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted: this process becomes gunicorn
+
+
+def _granian_problems(bind: Sequence[str]) -> Iterator[Problem]:
+    if find_spec("granian") is None:
+        yield Problem(
+            "server",
+            Text("Granian is not installed.", "没有安装 Granian。"),
+            Text("Install it: pip install 'wxsign[granian]'.", "请安装：pip install 'wxsign[granian]'。"),
+        )
+    if len(bind) > 1:
+        yield Problem(
+            "bind",
+            Text("Granian listens on one address.", "Granian 只能监听一个地址。"),
+            Text("Keep one --bind, or use gunicorn.", "请只保留一个 --bind，或使用 gunicorn。"),
+        )
 
 
 def _store_problems(store: str, workers: int) -> Iterator[Problem]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.glogging import Logger
 
 from wxsign.logs import JsonFormatter
+from wxsign.serving.access import access_line, is_quiet_probe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import MutableMapping
     from datetime import timedelta
 
     from gunicorn.config import Config
     from gunicorn.http import Request
     from gunicorn.http.wsgi import Response
 
-PROBES: Final = ("/healthz", "/readyz")
 _WHAT_A_CLIENT_SENT: Final = re.compile(r"(: b?['\"(]|\?).*", re.DOTALL)
 
 
@@ -59,31 +57,11 @@ class JsonLogger(Logger):
         request_time: timedelta,
     ) -> None:
         """Log one answered request: its path, never its query."""
-        if self.access_log_enabled and not self.left_out and not _is_quiet_probe(resp, environ):
-            self.access_log.info(json.dumps(_access_fields(resp, environ, request_time)))
-
-
-def _is_quiet_probe(resp: Response, environ: Mapping[str, Any]) -> bool:
-    """Whether a load balancer asked and all was well: many lines a minute that say nothing."""
-    return environ.get("PATH_INFO") in PROBES and str(resp.status).startswith("200")
-
-
-def _access_fields(resp: Response, environ: Mapping[str, Any], request_time: timedelta) -> dict[str, object]:
-    # The same keys as in the error log. Redaction, many times the cost of the rest, has nothing to find here.
-    fields = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": "info",
-        "logger": "gunicorn.access",
-        "event": "access",
-        "method": environ.get("REQUEST_METHOD"),
-        # WSGI hands the bytes of a path over as Latin-1.
-        "path": environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace"),
-        "status": int(str(resp.status).partition(" ")[0]),
-        "bytes": resp.sent,
-        "milliseconds": round(request_time.total_seconds() * 1000, 1),
-        "remote_addr": environ.get("REMOTE_ADDR") or "unix",
-    }
-    for name, value in resp.headers:
-        if name == "X-Request-Id":
-            fields["request_id"] = value
-    return fields
+        if not self.access_log_enabled or self.left_out:
+            return
+        status = str(resp.status)
+        if not is_quiet_probe(status, environ):
+            seconds = request_time.total_seconds()
+            self.access_log.info(
+                access_line("gunicorn.access", environ, status, resp.headers, resp.sent, seconds)
+            )

@@ -29,7 +29,9 @@ from wxsign.settings.table import (
     DEFAULT_API_BASE,
     DEFAULT_CONFIG,
     DEFAULT_STORE,
+    DEFAULT_THREADS,
     DEFAULT_WECOM_API_BASE,
+    DEFAULT_WORKERS,
     Section,
 )
 from wxsign.settings.values import Settings
@@ -43,6 +45,7 @@ _INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,63}")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_PROXIES: Final = 10
+_MAX_WORKERS: Final = 64
 CLIENT_KEY_MIN_DIFFERENT: Final = 8
 
 
@@ -122,6 +125,9 @@ def _with_service(settings: Settings, table: Table, folder: Path, notes: Notes) 
     return replace(
         settings,
         store=checked("store", DEFAULT_STORE, lambda text: addresses.store_url(text, folder)),
+        server=_choice(table, notes, "server", ("gunicorn", "granian")),
+        workers=_bounded(table, notes, "workers", DEFAULT_WORKERS),
+        threads=_bounded(table, notes, "threads", DEFAULT_THREADS),
         socket_group=table.text("socket_group"),
         public_url=checked("public_url", "", addresses.public_url) or None,
         trusted_proxies=(proxies := _trusted_proxies(table, notes)),
@@ -149,6 +155,15 @@ def _choice(table: Table, notes: Notes, key: str, known: tuple[str, ...]) -> str
         hint = Text(f"`{known[0]}` is the default.", f"默认为 `{known[0]}`。")
         notes.problem(table.name(key), message, hint)
     return word
+
+
+def _bounded(table: Table, notes: Notes, key: str, default: int) -> int:
+    """How many there shall be of something that each costs memory."""
+    number = table.integer(key, default)
+    if not 1 <= number <= _MAX_WORKERS:
+        message = Text(f"must be 1 to {_MAX_WORKERS}.", f"必须是 1 到 {_MAX_WORKERS}。")
+        notes.problem(table.name(key), message, Text(f"{default} is the default.", f"默认为 {default}。"))
+    return number
 
 
 def _trusted_proxies(table: Table, notes: Notes) -> int:

@@ -19,6 +19,9 @@ DEFAULT_API_BASE = "https://api.weixin.qq.com"
 DEFAULT_WECOM_API_BASE = "https://qyapi.weixin.qq.com"
 DEFAULT_STORE = "sqlite:///var/wxsign.db"
 DEFAULT_CONFIG = "wxsign.toml"
+DEFAULT_WORKERS = 4
+# Only the first callers of a cold start ever wait for WeChat; 4 × 8 leaves room for 32 of them.
+DEFAULT_THREADS = 8
 CLIENT_KEY_MIN_CHARACTERS = 32
 
 # Kubernetes injects these for a service called "wxsign" or "wxsign-…"; no setting has such a name.
@@ -127,14 +130,49 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         Section.SERVICE,
+        "server",
+        Kind.TEXT,
+        "WXSIGN_SERVER",
+        "gunicorn",
+        Text(
+            "What `wxsign serve` runs: `gunicorn`, or `granian` (`pip install 'wxsign[granian]'`), which answers several times as "
+            "many requests a second: [deployment.md](deployment.md#granian). Read at the start, not at a reload.",
+            "`wxsign serve` 使用的服务器：`gunicorn`，或 `granian`（`pip install 'wxsign[granian]'`），后者每秒能应答的请求数是前者的数倍，"
+            "见 [deployment.zh-CN.md](deployment.zh-CN.md#granian)。只在启动时读取，重新加载时不变。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
+        "workers",
+        Kind.INTEGER,
+        "WXSIGN_WORKERS",
+        str(DEFAULT_WORKERS),
+        Text(
+            "Processes of `wxsign serve`, 1 to 64, unless `--workers` says otherwise. Read at the start, not at a reload.",
+            "`wxsign serve` 的进程数，1 到 64；`--workers` 优先。只在启动时读取，重新加载时不变。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
+        "threads",
+        Kind.INTEGER,
+        "WXSIGN_THREADS",
+        str(DEFAULT_THREADS),
+        Text(
+            "Threads of each process, 1 to 64, unless `--threads` says otherwise. Read at the start, not at a reload.",
+            "每个进程的线程数，1 到 64；`--threads` 优先。只在启动时读取，重新加载时不变。",
+        ),
+    ),
+    Setting(
+        Section.SERVICE,
         "socket_group",
         Kind.TEXT,
         "WXSIGN_SOCKET_GROUP",
         "the user's own",
         Text(
-            "Group that may connect to a unix socket that gunicorn makes (mode 0770): that of nginx, `www-data` on Debian, `nginx` "
+            "Group that may connect to a unix socket that `wxsign serve` makes (mode 0770): that of nginx, `www-data` on Debian, `nginx` "
             "elsewhere. The service must run as root or be a member. A socket of systemd has its own `SocketGroup=`.",
-            "允许连接 gunicorn 所建 unix socket（权限 0770）的用户组，即 nginx 的组：Debian 上是 `www-data`，其他系统多为 `nginx`。"
+            "允许连接 `wxsign serve` 所建 unix socket（权限 0770）的用户组，即 nginx 的组：Debian 上是 `www-data`，其他系统多为 `nginx`。"
             "运行本服务的用户须为 root 或属于该组。由 systemd 建立的 socket 使用它自己的 `SocketGroup=`。",
         ),
     ),

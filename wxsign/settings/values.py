@@ -9,7 +9,9 @@ from wxsign.accounts import AccountKind
 from wxsign.settings.table import (
     DEFAULT_API_BASE,
     DEFAULT_STORE,
+    DEFAULT_THREADS,
     DEFAULT_WECOM_API_BASE,
+    DEFAULT_WORKERS,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class Settings:
     accounts: tuple[OfficialAccount, ...]
     clients: tuple[ApiClient, ...] = ()
     store: str = field(default=DEFAULT_STORE, repr=False)
+    server: str = "gunicorn"
+    workers: int = DEFAULT_WORKERS
+    threads: int = DEFAULT_THREADS
     socket_group: str = ""
     public_url: str | None = None
     trusted_proxies: int = 0
