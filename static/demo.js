@@ -5,24 +5,10 @@
 (function () {
   'use strict';
 
+  const { text, element } = window.wxsignPage;
   const page = document.getElementById('demo');
-  const zh = page.dataset.lang === 'zh';
   const remembered = {}; // what one interface gave and another needs: localId, serverId …
   let wx = null;
-
-  // One text of two.
-  function text(chinese, english) {
-    return zh ? chinese : english;
-  }
-
-  // An element with a class, a text and children.
-  function element(tag, className, content, children) {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    if (content) node.textContent = content;
-    node.append(...(children || []));
-    return node;
-  }
 
   // An absolute address of one of our own files.
   function absolute(path) {

@@ -2,19 +2,12 @@
 (function () {
   'use strict';
 
+  const { element } = window.wxsignPage;
   const main = document.querySelector('main');
   const ask = document.getElementById('ask');
   const told = document.getElementById('told');
   const compute = document.getElementById('compute');
   const computed = document.getElementById('computed');
-
-  // One element with text; nothing that came from outside ever becomes markup.
-  function element(name, className, text) {
-    const made = document.createElement(name);
-    made.className = className;
-    made.textContent = text;
-    return made;
-  }
 
   function cell(head, ...lines) {
     const row = element('div', 'cell', '');
@@ -43,7 +36,7 @@
   async function diagnose() {
     try {
       const response = await fetch(main.dataset.endpoint, {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ text: ask.elements.text.value }),
+        method: 'POST', headers: { 'Content-Type': 'application/json', 'Accept-Language': document.documentElement.lang }, body: JSON.stringify({ text: ask.elements.text.value }),
       });
       show(await response.json());
     } catch (error) {

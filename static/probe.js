@@ -6,8 +6,9 @@
 (function () {
   'use strict';
 
+  const { text, element, copyButton } = window.wxsignPage;
   const section = document.getElementById('probe');
-  const { endpoint, account, lang } = document.getElementById('demo').dataset;
+  const { endpoint, account } = document.getElementById('demo').dataset;
   const KEPT = 'wxsign-probe';
   const WAIT_MS = 8000;
   const LANDING = location.href.split('#')[0];
@@ -26,23 +27,11 @@
     unknown: ['ticket 已无从得知', 'of a ticket that is not known any more'],
   };
 
-  // One text of two.
-  function text([chinese, english]) {
-    return lang === 'zh' ? chinese : english;
-  }
-
   function row(name, words) {
-    const cell = document.createElement('div');
-    cell.className = 'cell';
+    const cell = element('div', 'cell', '', [element('div', 'cell-main', text(...QUESTIONS[name]), [
+      document.createElement('br'), element('small', 'soft mono', words),
+    ])]);
     cell.dataset.probe = name;
-    const main = document.createElement('div');
-    main.className = 'cell-main';
-    main.textContent = text(QUESTIONS[name]);
-    const said = document.createElement('small');
-    said.className = 'soft mono';
-    said.textContent = words;
-    main.append(document.createElement('br'), said);
-    cell.append(main);
     section.append(cell);
   }
 
@@ -76,7 +65,7 @@
   function bridge() {
     return new Promise((resolve, reject) => {
       if (window.WeixinJSBridge) { resolve(); return; }
-      setTimeout(() => reject(new Error(text(['没有 WeixinJSBridge：请在微信里打开本页', 'no WeixinJSBridge: open this page in WeChat']))), WAIT_MS);
+      setTimeout(() => reject(new Error(text('没有 WeixinJSBridge：请在微信里打开本页', 'no WeixinJSBridge: open this page in WeChat'))), WAIT_MS);
       document.addEventListener('WeixinJSBridgeReady', resolve);
     });
   }
@@ -105,7 +94,7 @@
       report.earlier_ticket = await ticketOf(before);
       tell('earlier', `${await verified(before)} (${report.earlier_seconds} s, ${text(TICKETS[report.earlier_ticket])})`);
     } else {
-      row('earlier', text(['请几小时后再打开一次', 'open this page again in some hours']));
+      row('earlier', text('请几小时后再打开一次', 'open this page again in some hours'));
     }
     localStorage.setItem(KEPT, JSON.stringify(before && before.url === LANDING ? before : Object.assign({}, first, { url: LANDING })));
     return report;
@@ -114,10 +103,7 @@
   run().catch((error) => ({ agent: navigator.userAgent, failed: error.message })).then((report) => {
     const output = document.getElementById('probe-report');
     output.value = JSON.stringify(report, null, 2);
-    document.getElementById('probe-copy').onclick = () => {
-      output.select();
-      document.execCommand('copy'); // WeChat's browser has no clipboard interface everywhere
-    };
+    document.getElementById('probe-copy').append(copyButton(() => output.value));
     document.documentElement.dataset.probe = report.failed ? 'failed' : 'done';
   });
 })();

@@ -7,15 +7,19 @@
 
   const { error } = window.wxsign || {};
   if (!error || document.getElementById('wxsign-debug')) return;
-  const zh = /^zh/i.test(navigator.language);
   const SERVICE = new URL('..', document.currentScript.src);
   const COLOURS = 'color:#111;background:#fff;border:1px solid #fa5151;border-radius:8px';
 
+  // One text of two.
+  function text(chinese, english) {
+    return /^zh/i.test(navigator.language) ? chinese : english;
+  }
+
   // An element with styles and a text; nothing that came from outside ever becomes markup.
-  function element(name, styles, text) {
+  function element(name, styles, words) {
     const made = document.createElement(name);
     made.style.cssText = styles; // by script, which a policy without unsafe-inline allows
-    made.textContent = text || '';
+    made.textContent = words || '';
     return made;
   }
 
@@ -37,11 +41,11 @@
     if (hint) panel.append(element('p', 'margin:4px 0', `→ ${hint}`));
   });
   if (error.errMsg) panel.append(element('p', 'margin:4px 0;color:#666', error.errMsg));
-  const link = element('a', 'color:#576b95;margin-right:16px', zh ? '详细诊断' : 'Diagnose');
+  const link = element('a', 'color:#576b95;margin-right:16px', text('详细诊断', 'Diagnose'));
   link.href = new URL(`diagnose#${encodeURIComponent(pasted())}`, SERVICE).href;
   link.target = '_blank';
   link.rel = 'noopener';
-  const close = element('button', 'font:inherit', zh ? '关闭' : 'Close');
+  const close = element('button', 'font:inherit', text('关闭', 'Close'));
   close.type = 'button';
   close.onclick = () => panel.remove();
   panel.append(link, close);

@@ -17,7 +17,7 @@ from werkzeug.test import Client
 from wxsign import errcodes, errors
 from wxsign.accounts import LOOPBACK, ApiClient
 from wxsign.diagnosis.catalog import CATALOG
-from wxsign.http import answers, pages, protected
+from wxsign.http import answers, pages, protected, rendering
 from wxsign.http.calls import MAX_BODY_BYTES
 from wxsign.platforms import WECOM_ERRCODES
 from wxsign.service import WxSign
@@ -140,6 +140,24 @@ def test_pages_speak_the_readers_language(client, path, header, language):
     assert response.headers["Content-Language"] == language
     assert "Accept-Language" in response.headers["Vary"]
     assert f'<html lang="{"zh-CN" if language == "zh" else "en"}">' in response.text
+
+
+@pytest.mark.parametrize("query", ["?lang=zh", "?account=a&lang=zh"])
+def test_a_language_that_is_chosen_wins_and_links_carry_it(client, query):
+    response = client.get(f"/{query}", headers={"Accept-Language": "en"})
+    assert response.headers["Content-Language"] == "zh"
+    assert 'href="/demo?lang=zh"' in response.text
+    assert f'href="{query.replace("zh", "en").replace("&", "&amp;")}"' in response.text
+    assert client.get("/?lang=<b>", headers={"Accept-Language": "en"}).headers["Content-Language"] == "en"
+
+
+def test_a_sentence_of_a_page_stands_there_in_both_languages_by_one_way():
+    """Templates and scripts say `text(zh, en)`; what asks for the language by itself is the tag of the document alone."""
+    for template in (ROOT / "templates").rglob("*.html"):
+        source = template.read_text(encoding="utf-8")
+        asking = re.findall(r"lang == .*", source.replace("""{{ 'en' if lang == 'zh' else 'zh-CN' }}""", ""))
+        assert asking == [], template
+        assert re.findall(r"text\('[^']*'\)", source) == [], template
 
 
 @pytest.mark.parametrize("path", ["/", "/demo"])
@@ -271,9 +289,9 @@ def test_every_static_file_has_a_media_type_of_our_own_table(client):
 
 def test_static_files_and_templates_are_found_inside_an_installed_package(monkeypatch, tmp_path):
     (tmp_path / "wxsign" / "static").mkdir(parents=True)
-    monkeypatch.setattr(pages, "__file__", str(tmp_path / "wxsign" / "http" / "pages.py"))
-    assert pages.assets("static") == tmp_path / "wxsign" / "static"
-    assert pages.assets("templates") == tmp_path / "templates"
+    monkeypatch.setattr(rendering, "__file__", str(tmp_path / "wxsign" / "http" / "rendering.py"))
+    assert rendering.assets("static") == tmp_path / "wxsign" / "static"
+    assert rendering.assets("templates") == tmp_path / "templates"
 
 
 def qr_of(response):

@@ -222,7 +222,7 @@ def _taken(option: str, host: str, port: int, error: OSError) -> ConfigError:
 
 
 def _server(plan: Plan, service: WxSign, bridge_src: str, listener: socket.socket) -> _Server:
-    dev = DevMode(bridge_src, plan.origin if plan.lan else None)
+    dev = DevMode(bridge_src, plan.origin if plan.lan else None, DEV_CLIENT_KEY)
     app = create_app(service, dev=dev)
     # Werkzeug is handed a socket of ours: by itself it exits the process when the port is taken.
     return _Server(plan.bind, plan.port, app, _Handler, fd=listener.fileno())

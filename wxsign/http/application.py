@@ -23,10 +23,11 @@ from wxsign.http.dialect import dialect_routes
 from wxsign.http.health import health_routes
 from wxsign.http.jsconfig import JsConfigLayer
 from wxsign.http.metrics import metrics_routes
-from wxsign.http.pages import assets, description_routes, page_routes, static_routes, verify_routes
+from wxsign.http.pages import description_routes, page_routes, static_routes, verify_routes
 from wxsign.http.policy import DevMode, with_common_headers
 from wxsign.http.protected import API_PREFIX
 from wxsign.http.proxies import Proxies
+from wxsign.http.rendering import assets
 from wxsign.service import WxSign
 from wxsign.settings import load_settings
 

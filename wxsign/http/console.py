@@ -15,9 +15,8 @@ from flask import Blueprint, Response, request
 
 from wxsign.errors import StoreUnavailable, Text, Unauthorized, WxSignError
 from wxsign.http.answers import NotFoundError
-from wxsign.http.calls import language_of
 from wxsign.http.gate import Gate
-from wxsign.http.pages import mount, rendered
+from wxsign.http.rendering import address, language, mount, rendered
 from wxsign.outcomes import outcomes_of
 from wxsign.quota import clear_quota
 from wxsign.service import WxSign
@@ -82,8 +81,9 @@ class Console:
         """Begin a session for whoever shows a key of scope `admin`."""
         if not _is_from_here():
             return _page("login.html", 403, said=_FOREIGN)
-        address = request.remote_addr or "-"
-        if not self._service.sessions.admits(f"login|{address}", LOGINS_AN_ADDRESS, WINDOW_SECONDS):
+        if not self._service.sessions.admits(
+            f"login|{request.remote_addr or '-'}", LOGINS_AN_ADDRESS, WINDOW_SECONDS
+        ):
             return _page("login.html", 429, said=_TOO_OFTEN)
         try:
             client = self._gate.key(f"Bearer {request.form.get('key', '').strip()}").client
@@ -262,12 +262,11 @@ def _is_from_here() -> bool:
 
 def _to_the_overview() -> Response:
     # Relative to this host: an absolute address would be built from a Host header that nobody has checked.
-    return Response(status=303, headers={"Location": f"{mount()}{CONSOLE_PATH}", "Cache-Control": "no-store"})
+    return Response(status=303, headers={"Location": address(CONSOLE_PATH), "Cache-Control": "no-store"})
 
 
 def _page(template: str, status: int = 200, said: Text | None = None, **context: object) -> Response:
-    language = language_of(request.headers.get("Accept-Language", ""))
-    told = said.in_language(language) if said else None
+    told = said.in_language(language()) if said else None
     answer = rendered(f"console/{template}", said=told, **context)
     answer.status_code = status
     answer.headers["Content-Security-Policy"] = _POLICY

@@ -73,7 +73,7 @@ def _body(schema: Node, *more: str) -> Node:
 
 
 _DEFAULT: Final[Node] = _json(ref("Error"), "What is wrong, and what to do · 错在哪里、怎么办")
-_PEOPLE: Final = frozenset({"/", "/demo", "/docs/api"})
+_PEOPLE: Final = frozenset({"/", "/demo", "/docs/api", "/docs/", "/docs/{FILE}"})
 _HTML: Final[Node] = {"description": "A page · 网页", "content": {"text/html": {}}}
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -304,6 +304,8 @@ _PATHS: Final[Mapping[str, Node]] = {
     "/": _page(Text("The start page.", "首页。")),
     "/demo": _page(Text("The demo page; the field probe.", "演示页；现场探测。"), "account", "probe"),
     "/docs/api": _page(Text("This description, to be read.", "本描述的可读页面。")),
+    "/docs/": _page(Text("The list of documents.", "文档列表。")),
+    "/docs/{FILE}": _page(Text("A document.", "文档。"), "FILE"),
     "/openapi.yaml": {
         "get": _operation("people", Text("This description.", "本描述。"), {"description": "OK"})
     },

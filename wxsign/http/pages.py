@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import segno
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, request
 from markupsafe import Markup
 
-from wxsign import __version__
 from wxsign.errors import InvalidUrl, Text, UnknownAccount
-from wxsign.http.answers import (
-    NotFoundError,
-)
-from wxsign.http.calls import language_of
+from wxsign.http.answers import NotFoundError
 from wxsign.http.description import description
+from wxsign.http.documents import page_of, title_of
 from wxsign.http.jsconfig import JSCONFIG_PATH
 from wxsign.http.policy import dev_mode, the_service
+from wxsign.http.rendering import assets, language, mount, rendered
 from wxsign.settings.addresses import is_loopback
-from wxsign.settings.table import DEFAULT_API_BASE
 from wxsign.signing import parse_page_url
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wxsign.http.schemas import Node
 
 _STATIC_SECONDS: Final = 3600
@@ -36,6 +34,7 @@ _CLIENT: Final = "wxsign.js"
 # As WeChat's console names them.
 _VERIFY_NAME: Final = re.compile(r"[A-Za-z0-9]{4,64}")
 _VERIFY_BYTES: Final = 1024
+_TWIN: Final = ".zh-CN.md"
 # Another name with each release that changes the file: docs/javascript.md has its hash.
 _CLIENT_OF_A_VERSION: Final = "wxsign.v2.js"
 # By our own table: the system's may know .js by another name, and .ts as a video.
@@ -48,13 +47,6 @@ _MEDIA_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".ts": "text/plain",
 }
-
-
-def assets(folder: str) -> Path:
-    """The folder inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / folder
-    return inside if inside.is_dir() else package.parent / folder
 
 
 def verify_routes(folder: Path) -> Blueprint:
@@ -84,21 +76,22 @@ def page_routes() -> Blueprint:
     routes.add_url_rule("/", view_func=index)
     routes.add_url_rule("/demo", view_func=demo)
     routes.add_url_rule("/docs/api", view_func=api_page)
+    routes.add_url_rule("/docs/", view_func=documents, strict_slashes=False)
+    routes.add_url_rule("/docs/<path:name>", view_func=document)
     # The question itself is a POST to the same path; the blueprint answers it.
     routes.add_url_rule("/diagnose", view_func=diagnose_page, methods=["GET"])
     return routes
 
 
 @cache
-def _files() -> dict[str, Path]:
+def _files(folder: Path) -> dict[str, Path]:
     """What there is, by name: no name that somebody sends ever becomes a path."""
-    folder = assets("static")
     return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
 
 
 def static(name: str) -> Response:
     """Serve a file; the client script is there for pages of other origins."""
-    path = _files().get(_CLIENT if name == _CLIENT_OF_A_VERSION else name)
+    path = _files(assets("static")).get(_CLIENT if name == _CLIENT_OF_A_VERSION else name)
     if path is None:
         raise NotFoundError
     response = Response(path.read_bytes(), mimetype=_MEDIA_TYPES.get(path.suffix))
@@ -131,7 +124,31 @@ def index() -> Response:
     """Serve the start page."""
     service = the_service()
     service.start()
-    return rendered("index.html", ready_state=service.readiness().state, has_demo=True)
+    return rendered("index.html", ready_state=service.readiness().state, dev=dev_mode())
+
+
+def documents() -> Response:
+    """Serve the list of documents, in the visitor's language where they are."""
+    files = _files(assets("docs"))
+    chinese = language() == "zh"
+    names = sorted(name for name in files if name.endswith(".md") and not name.endswith(_TWIN))
+    twins = {name: name.replace(".md", _TWIN) for name in names}
+    found = [twins[name] if chinese and twins[name] in files else name for name in names]
+    titles = {name: title_of(files[name].read_text(encoding="utf-8")) for name in found}
+    return rendered("documents.html", titles=titles)
+
+
+def document(name: str) -> Response:
+    """Serve a document as a page, or a picture in one."""
+    path = _files(assets("docs")).get(name)
+    if path is None:
+        raise NotFoundError
+    if path.suffix != ".md":
+        return Response(path.read_bytes(), mimetype=_MEDIA_TYPES.get(path.suffix))
+    text = path.read_text(encoding="utf-8")
+    body = Markup(page_of(text))  # noqa: S704 - made of our own files, escaped there
+    tag = "zh-CN" if name.endswith(_TWIN) else "en"
+    return rendered("document.html", title=title_of(text), body=body, document_lang=tag)
 
 
 def description_routes() -> Blueprint:
@@ -170,8 +187,7 @@ def api_page() -> Response:
         if not path.startswith("/for/"):
             for method, operation in methods.items():
                 rows[operation["tags"][0]].append((method.upper(), path, operation))
-    language = language_of(request.headers.get("Accept-Language", ""))
-    named = {tag: text.in_language(language) for tag, text in tags.items()}
+    named = {tag: text.in_language(language()) for tag, text in tags.items()}
     return rendered("api.html", rows=rows, tags=named, schemas=found["components"]["schemas"])
 
 
@@ -196,24 +212,6 @@ def demo() -> Response:
     )
 
 
-def rendered(template: str, **context: object) -> Response:
-    """A page in the visitor's language, that nobody may store."""
-    language = language_of(request.headers.get("Accept-Language", ""))
-    base = the_service().settings.api_base
-    notice = None if base == DEFAULT_API_BASE else urlsplit(base).netloc
-    common = {"lang": language, "version": __version__, "api_base_notice": notice, "mount": mount()}
-    response = Response(render_template(template, **common, **context))
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Vary"] = "Accept-Language"
-    response.headers["Content-Language"] = language
-    return response
-
-
-def mount() -> str:
-    """The path prefix under which browsers see us: the server's, or that of the public URL where a proxy strips it."""
-    return request.script_root or urlsplit(the_service().settings.public_url or "").path
-
-
 def _known_account(wanted: str) -> str | None:
     """The account as it was asked for: who knows an AppID, which is public, does not learn the owner's name for it."""
     try:
@@ -231,10 +229,10 @@ def _phone_url(path: str) -> str | None:
     if dev and dev.origin:
         return dev.origin + path
     url = f"{request.scheme}://{request.host}{path}"
-    return url if _is_ourrendered(url) else None
+    return url if _is_ours(url) else None
 
 
-def _is_ourrendered(url: str) -> bool:
+def _is_ours(url: str) -> bool:
     try:
         page = parse_page_url(url)
     except InvalidUrl:

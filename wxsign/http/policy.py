@@ -25,10 +25,17 @@ class DevMode:
     """What `wxsign dev` adds: the bridge on the demo page. No setting can bring this about.
 
     `bridge_src` is the absolute URL of the sandbox's bridge; `origin` is where a phone in the same network finds us, if it can.
+    `client_key` opens the protected API, which has nothing but the sandbox's tokens.
     """
 
     bridge_src: str
     origin: str | None = None
+    client_key: str = ""
+
+    @property
+    def sandbox_url(self) -> str:
+        """The sandbox's page, and the folder of its controls."""
+        return self.bridge_src.removesuffix("bridge.js")
 
 
 def the_service() -> WxSign:
