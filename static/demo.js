@@ -205,7 +205,7 @@
   function showAnswer(config) {
     const facts = [['url', config.url], ['appId', config.appId], ['timestamp', config.timestamp], ['nonceStr', config.nonceStr], ['signature', config.signature]];
     document.querySelector('#signed dl').replaceChildren(...facts.map(([name, value]) => (
-      element('div', 'cell', '', [element('div', 'cell-main', '', [element('dt', '', name), element('dd', '', String(value))])]))));
+      element('div', 'cell fact', '', [element('dt', '', name), element('dd', '', String(value))]))));
     document.getElementById('signed').hidden = false;
     const warnings = (config.warnings || []).map(({ code, message, hint }) => (
       element('li', 'cell', '', [element('div', 'cell-main', '', [element('strong', '', message), element('p', '', hint), element('p', 'mono', code)])])));

@@ -52,11 +52,13 @@ export function answer(body, status = 200, headers = {}) {
 
 /**
  * Opens a page with wxsign.js on it. `respond(url, init)` is the service, `deliver(src)` says what happens to an added script
- * ('load' runs WeChat's own, 'bare' loads something else, 'error', 'hang'), `verdict(params)` is WeChat's err_msg or null for silence.
+ * ('load' runs WeChat's own, 'bare' loads something else, 'error', 'hang'), `verdict(params)` is WeChat's err_msg or null for silence,
+ * `dice` is every random number: one green page in a hundred is reported.
  */
 export function open({
   userAgent = WECHAT, language = 'en', href = PAGE, src = SCRIPT, data = {}, globals = {}, bridge = true,
   respond = (url) => answer({ ...ANSWER, url: new URL(url, SCRIPT).searchParams.get('url') || ANSWER.url }), landing = href, deliver = () => 'load', verdict = () => 'preVerifyJSAPI:ok',
+  dice = 0.5,
 } = {}) {
   const seen = { requests: [], scripts: [], invoked: [], events: [], console: [], states: [], images: [] };
   const listeners = {};
@@ -107,6 +109,7 @@ export function open({
     window.document.dispatchEvent({ type: 'WeixinJSBridgeReady' });
   };
   vm.createContext(window);
+  vm.runInContext('Math', window).random = () => dice;
   vm.runInContext(CLIENT, window);
   window.document.currentScript = null;
   if (bridge) installBridge();

@@ -407,6 +407,15 @@ describe('landing and present URL', { skip }, () => {
     }
     assert.equal(seen.requests.length, 1);
   });
+  test('one green page in a hundred is reported, the others are not', async () => {
+    const sent = async (dice) => {
+      const { wxsign, seen } = open({ dice });
+      await wxsign.ready();
+      return seen.requests.map(({ url }) => new URL(url).pathname);
+    };
+    assert.deepEqual(await sent(0.011), ['/jsconfig']);
+    assert.deepEqual(await sent(0.009), ['/jsconfig', '/report']);
+  });
   test('on Android each route is signed', async () => {
     const page = open({ landing: FIRST, respond: both, verdict: compares(() => page.window.location.href.split('#')[0]) });
     for (let route = 0; route < 5; route += 1) {

@@ -108,7 +108,7 @@
     .menu { position: fixed; z-index: 2147483600; right: 12px; bottom: 16px; display: flex; align-items: center; gap: 8px; height: 32px;
       padding: 0 12px; border: 1px solid var(--line); border-radius: 16px; background: var(--bg); color: var(--fg); box-shadow: 0 2px 12px rgba(0,0,0,.12); cursor: pointer; }
     .menu b { font-weight: 700; letter-spacing: 1px; }
-    .menu span { font-size: 12px; color: var(--soft); }
+    .menu span { font-size: 12px; }
     .menu[hidden] { display: none; }
     .line { position: fixed; z-index: 2147483600; left: 0; right: 0; bottom: 0; padding: 6px 12px; background: #fff3cd; color: #4d3800; font-size: 13px; }
     .toast { position: fixed; z-index: 2147483647; left: 50%; bottom: 18%; transform: translateX(-50%); max-width: 80%; padding: 10px 16px;
