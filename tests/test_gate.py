@@ -7,7 +7,7 @@ from werkzeug.test import Client
 
 from wxsign.accounts import key_id, sha256_of_key
 from wxsign.cli import main
-from wxsign.http.gate import ATTEMPTS
+from wxsign.http.gate import ATTEMPTS, WINDOW_SECONDS, Gate
 from wxsign.web import create_app
 
 PATH = "/api/v1/accounts/shop/access_token"
@@ -91,3 +91,13 @@ def test_the_command_lists_clients_with_the_ids_of_their_keys(tmp_path):
 def test_ids_of_the_keys_of_a_service_differ():
     ids = [key_id(digest) for known in clients() for digest in known.key_sha256]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_minute_of_an_address_ends_though_it_goes_on_failing():
+    now = [0.0]
+    gate = Gate([], timer=lambda: now[0])
+    counts = []
+    for _ in range(3 * ATTEMPTS):
+        counts.append(gate.failed("203.0.113.9"))
+        now[0] += WINDOW_SECONDS * 0.9
+    assert max(counts) == 2

@@ -323,6 +323,7 @@ FILE_PROBLEMS = [
     (f'[clients.c]\nkey_sha256 = ["{"A" * 64}"]\n', "clients.c.key_sha256", "lower-case hex"),
     (f'[clients.c]\nkey_sha256 = "{"a" * 64}"\n', "clients.c.key_sha256", "list of texts"),
     (f'[clients.c]\nkey = "{KEY}"\nscopes = ["token:raed"]\n', "clients.c.scopes", "Did you mean `token:read`?"),
+    (f'[clients.c]\nkey = "{KEY}"\nscopes = ["token:*"]\n', "clients.c.scopes", "is not known"),
     (f'[clients.c]\nkey = "{KEY}"\naccounts = ["sohp"]\n', "clients.c.accounts", "Did you mean `shop`?"),
     (f'[clients.c]\nkey = "{KEY}"\nallow_from = ["10.0.0.1/8"]\n', "clients.c.allow_from", "network"),
     (RELAYING + 'relay_paths = ["/cgi-bin/../x"]\n', "clients.c.relay_paths", "not a path that can be relayed"),

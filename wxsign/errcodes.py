@@ -303,7 +303,7 @@ _ROWS = (
         _HINT_FROZEN),
     Errcode(48006, "clear_quota_used_up", FailureScope.ACCOUNT,
         Text("The quota has been cleared 10 times this month already.", "本月清零次数（10 次）已用完。"),
-        Text("Wait until midnight China time (UTC+8), when the daily quota starts anew.", "请等到北京时间零点，届时每日次数会重置。")),
+        Text("The daily quota starts anew at midnight China time (UTC+8); it can be cleared again next month.", "每日次数在北京时间零点重置；清零要到下个月才能再用。")),
     Errcode(48017, "retired_entry_address", FailureScope.NETWORK,
         Text("The call went to an address of WeChat that was taken out of service.", "请求发往了微信已下线的接入 IP。"),
         Text("Remove WeChat's hosts from this machine's hosts file and let DNS resolve them.", "请从本机 hosts 文件中删除微信域名，改用 DNS 解析。")),

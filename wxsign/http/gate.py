@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from cachetools import TTLCache
@@ -16,7 +17,7 @@ from wxsign.accounts import key_id, sha256_of_key
 from wxsign.errors import Forbidden, RequestError, Text, Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from wxsign.accounts import ApiClient
     from wxsign.http.calls import Call
@@ -54,9 +55,10 @@ class Key(NamedTuple):
 class Gate:
     """Knows the clients by the hashes of their keys, and counts what does not fit."""
 
-    def __init__(self, clients: Iterable[ApiClient]) -> None:
+    def __init__(self, clients: Iterable[ApiClient], timer: Callable[[], float] = time.monotonic) -> None:
         self._known = tuple((digest.encode(), client) for client in clients for digest in client.key_sha256)
-        self._failed: TTLCache[str, int] = TTLCache(_ADDRESSES, WINDOW_SECONDS)
+        # A list of one number: counting in place leaves the end of the minute where its first failure has put it.
+        self._failed: TTLCache[str, list[int]] = TTLCache(_ADDRESSES, WINDOW_SECONDS, timer)
         # Made before a fork, perhaps; nobody holds it there.
         self._lock = threading.Lock()
 
@@ -76,9 +78,9 @@ class Gate:
     def failed(self, address: str) -> int:
         """Count one more failure of an address; returns how many there were in this minute."""
         with self._lock:
-            count = self._failed.get(address, 0) + 1
-            self._failed[address] = count
-            return count
+            count = self._failed.setdefault(address, [0])
+            count[0] += 1
+            return count[0]
 
 
 def admit(client: ApiClient, scope: str | None, address: str) -> None:

@@ -190,7 +190,7 @@ def _verify_folder(table: Table, notes: Notes) -> Path | None:
 def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) -> ApiClient:
     scopes, names = table.words("scopes"), table.words("accounts")
     _check_names(table.name("scopes"), scopes or (), SCOPES, notes)
-    _check_names(table.name("accounts"), names or (), accounts, notes)
+    _check_names(table.name("accounts"), names or (), accounts, notes, patterns=True)
     return ApiClient(
         name=name,
         key_sha256=_key_hashes(table, notes),
@@ -201,9 +201,11 @@ def _client(name: str, table: Table, notes: Notes, accounts: Collection[str]) ->
     )
 
 
-def _check_names(key: str, names: Sequence[str], known: Collection[str], notes: Notes) -> None:
+def _check_names(
+    key: str, names: Sequence[str], known: Collection[str], notes: Notes, *, patterns: bool = False
+) -> None:
     for name in names:
-        if name not in known and not ("*" in name and fnmatch.filter(known, name)):
+        if name not in known and not (patterns and "*" in name and fnmatch.filter(known, name)):
             listed = ", ".join(known)
             message = Text(f"{name!a} is not known.", f"{name!a} 不存在。")
             notes.problem(key, message, nearest(name, known, Text(f"Known: {listed}.", f"可用：{listed}。")))
