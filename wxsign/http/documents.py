@@ -33,7 +33,7 @@ def page_of(text: str) -> str:
 
 def slug(heading: str) -> str:
     """The anchor of a heading, as GitHub makes it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def _blocks(text: str) -> Iterator[str]:
