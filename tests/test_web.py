@@ -516,3 +516,11 @@ def test_under_a_prefix_that_a_trusted_proxy_names_every_address_of_a_page_has_i
 
 def test_without_trusted_proxies_nobody_names_a_prefix(client):
     assert "/wxjs" not in client.get("/", headers={"X-Forwarded-Prefix": "/wxjs"}).text
+
+
+@pytest.mark.parametrize("path", ["/", "/demo", "/docs/", "/diagnose"])
+def test_a_page_does_not_repeat_what_others_put_into_its_address(client, path):
+    page = client.get(f"{path}?account=default&code=oauth-code&access_token=somebody-s-token").text
+    assert "account=default" in page
+    assert "oauth-code" not in page
+    assert "somebody-s-token" not in page

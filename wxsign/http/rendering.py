@@ -76,13 +76,19 @@ def address(path: str) -> str:
     return f"{mount()}{path}{f'?lang={chosen}' if chosen in _TAGS else ''}"
 
 
+_OURS: Final = ("account", "probe")
+
+
 def _switch(chosen: str) -> str | None:
-    """The same page in the other language; None where it answers a form."""
+    """The same page in the other language; None where it answers a form.
+
+    Only parameters of ours go along: WeChat's log-in leaves its `code` in the address of a page, and a page must not repeat it.
+    """
     if request.method != "GET":
         return None
     return "?" + urlencode(
         [
-            *((name, value) for name, value in request.args.items(multi=True) if name != "lang"),
+            *((name, request.args[name]) for name in _OURS if name in request.args),
             ("lang", _OTHER[chosen]),
         ]
     )
