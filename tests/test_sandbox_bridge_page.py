@@ -126,7 +126,7 @@ def call(page, name, **given):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("mode", ["wechat", "wecom", "devtools", "harmonyos", "old", "slow"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
 def test_every_client_accepts_a_right_signature(opened, mode, script):
     page = opened("hand", mode=mode, script=script, delay_ms=50)
     assert heard(page) == []

@@ -1,12 +1,15 @@
 """The sandbox's controls and its page, and what they never show."""
 
 import html
+import re
+from pathlib import Path
 
 import pytest
 from sandbox_desk import Desk
 
 from wxsign.sandbox import DEFAULT_APPID, DEFAULT_SECRET, SandboxSettings, SettingsError, create_app, page
 from wxsign.sandbox.hosts import control_host_allowed
+from wxsign.sandbox.settings import MODES, RULES
 
 START = 1_800_000_000.0
 
@@ -230,11 +233,16 @@ def test_the_page_speaks_the_readers_language(desk, query, language, expected):
     assert '&lt;script src="http://localhost/sandbox/bridge.js"&gt;&lt;/script&gt;' in response.text
 
 
-def test_the_page_has_every_text_in_both_languages(desk):
-    assert page.TEXTS["en"].keys() == page.TEXTS["zh"].keys()
-    for language, texts in page.TEXTS.items():
+def test_the_page_has_every_text_in_both_languages_and_a_label_for_each_choice(desk):
+    source = (Path(page.__file__).parent / "pages/sandbox.html").read_text(encoding="utf-8")
+    pairs = re.findall(r"(?:text|title)\('([^']*)', '([^']*)'\)", source)
+    assert len(pairs) > 30
+    labels = {name: {**words} for name, words in page.CHOICES.items()}
+    assert [tuple(labels["mode"]), tuple(labels["rule"])] == [MODES, RULES]
+    pairs += [words for names in labels.values() for words in names.values()]
+    for which, language in enumerate(("zh", "en")):
         shown = html.unescape(desk.client.get(f"/sandbox/?lang={language}").text)
-        assert [text for name, text in texts.items() if name != "other_code" and text not in shown] == []
+        assert [pair[which] for pair in pairs if pair[which] not in shown] == []
 
 
 def test_the_page_runs_nothing_inline(desk):

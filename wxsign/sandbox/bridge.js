@@ -28,23 +28,24 @@
   const CARD_URL = new URL('bridge/card', SCRIPT).href;
   // Where wxsign.js finds a script in place of WeChat's, if neither of its hosts can be reached.
   window.wxsignStandIn = new URL('jweixin.js', SCRIPT).href;
-  document.addEventListener('wxsign:stand-in', sayStandIn);
   if (window.wx || window.jWeixin) {
     console.warn('wxsign sandbox: put bridge.js before WeChat’s script, which looks for its browser when it is loaded. '
       + '请把 bridge.js 放在微信官方脚本之前：官方脚本在加载时就会检查浏览器。');
   }
   const NATIVE_UA = navigator.userAgent;
-  const CHINESE = /^zh/i.test(navigator.language);
   const SANDBOX = window.wxsignSandbox; // what stands before this in the same script
-  const MODE_NAME = SCRIPT.searchParams.get('mode') || SANDBOX.mode;
+  const { text, element, ui, dialog, sheet, toast, sayStandIn } = SANDBOX.layer;
+  const CHOSEN = SANDBOX.chosen();
+  const MODE_NAME = CHOSEN.mode || SCRIPT.searchParams.get('mode') || SANDBOX.mode;
   const MODE = SANDBOX.modes[MODE_NAME] || SANDBOX.modes.wechat;
   if (!SANDBOX.modes[MODE_NAME]) {
     const known = Object.keys(SANDBOX.modes).join(', ');
     console.warn(`wxsign sandbox: there is no mode ${MODE_NAME}; known: ${known}. 没有这个模式；可用：${known}。`);
   }
-  const ANDROID = !MODE.plain && /android/i.test(NATIVE_UA); // a browser that emulates a phone
-  const IPHONE = !MODE.plain && /iphone|ipad/i.test(NATIVE_UA);
-  const RULE = [SCRIPT.searchParams.get('rule'), SANDBOX.rule].find((rule) => rule === 'landing' || rule === 'current')
+  const AGENT = MODE.agent(NATIVE_UA);
+  const ANDROID = !MODE.plain && /android/i.test(AGENT); // by the mode, or a browser that emulates a phone
+  const IPHONE = !MODE.plain && /iphone|ipad/i.test(AGENT);
+  const RULE = [CHOSEN.rule, SCRIPT.searchParams.get('rule'), SANDBOX.rule].find((rule) => rule === 'landing' || rule === 'current')
     || (IPHONE && MODE.landing ? 'landing' : 'current');
   const NAVIGATION = performance.getEntriesByType('navigation')[0];
   const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
@@ -75,113 +76,15 @@
   let tags = null; // what the accepted config says of open tags: their names, and the URL that they hold for
   let drawTags = () => {};
   let faulty = false; // HarmonyOS, once an iframe was loaded
+  let menuHidden = false;
   let serial = 0;
   let recordTimer = 0;
   let playTimer = 0;
-
-  // One text of two.
-  function text(zh, en) {
-    return CHINESE ? zh : en;
-  }
 
   // A fresh id that looks like WeChat's.
   function newId(prefix) {
     serial += 1;
     return `${prefix}${Date.now()}${String(serial).padStart(4, '0')}`;
-  }
-
-  // An element with a class, a text and children; no markup, no style attribute, so any strict policy holds.
-  function element(tag, className, content, children) {
-    const node = document.createElement(tag);
-    node.className = className;
-    if (content) node.textContent = content;
-    node.append(...(children || []));
-    return node;
-  }
-
-  const STYLE = `
-    :host { all: initial; --bg: #fff; --fg: rgba(0,0,0,.9); --soft: rgba(0,0,0,.5); --line: rgba(0,0,0,.1); --gap: #f7f7f7; }
-    @media (prefers-color-scheme: dark) {
-      :host { --bg: #2c2c2c; --fg: rgba(255,255,255,.8); --soft: rgba(255,255,255,.5); --line: rgba(255,255,255,.08); --gap: #1e1e1e; }
-    }
-    * { box-sizing: border-box; font: 17px/1.4 system-ui, -apple-system, "PingFang SC", "Helvetica Neue", "Noto Sans CJK SC", sans-serif; }
-    .menu { position: fixed; z-index: 2147483600; right: 12px; bottom: 16px; display: flex; align-items: center; gap: 8px; height: 32px;
-      padding: 0 12px; border: 1px solid var(--line); border-radius: 16px; background: var(--bg); color: var(--fg); box-shadow: 0 2px 12px rgba(0,0,0,.12); cursor: pointer; }
-    .menu b { font-weight: 700; letter-spacing: 1px; }
-    .menu span { font-size: 12px; }
-    .menu[hidden] { display: none; }
-    .line { position: fixed; z-index: 2147483600; left: 0; right: 0; bottom: 0; padding: 6px 12px; background: #fff3cd; color: #4d3800; font-size: 13px; }
-    .toast { position: fixed; z-index: 2147483647; left: 50%; bottom: 18%; transform: translateX(-50%); max-width: 80%; padding: 10px 16px;
-      border-radius: 8px; background: rgba(76,76,76,.95); color: #fff; font-size: 14px; text-align: center; white-space: pre-line; pointer-events: none; overflow-wrap: anywhere; }
-    .mask { position: fixed; z-index: 2147483646; inset: 0; display: flex; flex-direction: column; justify-content: flex-end; background: rgba(0,0,0,.6); }
-    .sheet { width: 100%; max-width: 480px; margin: 0 auto; border-radius: 12px 12px 0 0; overflow: hidden; background: var(--gap); color: var(--fg); text-align: center; }
-    .sheet p { margin: 0; padding: 16px 24px; background: var(--bg); color: var(--soft); font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
-    .sheet button { display: block; width: 100%; padding: 15px; border: 0; border-top: 1px solid var(--line); background: var(--bg); color: inherit; cursor: pointer; }
-    .sheet button:hover, .sheet button:focus-visible { background: var(--gap); outline: 0; }
-    .sheet button.cancel { margin-top: 8px; border: 0; }
-    .card { width: 320px; margin: auto; padding: 12px; border-radius: 8px; background: var(--bg); color: var(--fg); }
-    .card b { display: block; overflow-wrap: anywhere; }
-    .card p { margin: 4px 0 0; color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
-    .card img { display: block; width: 48px; height: 48px; margin-top: 8px; object-fit: cover; }
-    .card .remark { color: #c62f2f; }
-    .viewer { justify-content: center; align-items: center; cursor: zoom-out; background: rgba(0,0,0,.9); }
-    .viewer img { max-width: 100%; max-height: 100%; }`;
-
-  let layer = null;
-
-  // The sandbox's own layer over the page: a shadow tree, so that neither side's styles reach the other.
-  function ui() {
-    if (layer && layer.isConnected) return layer.shadowRoot;
-    layer = document.createElement('wxsign-sandbox');
-    const tree = layer.attachShadow({ mode: 'open' });
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    tree.adoptedStyleSheets = [sheet];
-    const menu = element('button', 'menu', '', [element('b', '', '···'), element('span', '', text('沙箱', 'sandbox'))]);
-    menu.title = text('模拟微信右上角菜单', 'WeChat’s menu, simulated');
-    menu.addEventListener('click', openShareMenu);
-    tree.append(menu);
-    document.body.append(layer);
-    return tree;
-  }
-
-  // A line that stays: nobody shall take the stand-in for WeChat's own script.
-  function sayStandIn() {
-    const line = element('div', 'line', text(
-      '沙箱：无法加载微信官方脚本（没有网络？），正在使用它的替身。',
-      'Sandbox: WeChat’s own script could not be loaded (no network?); a stand-in runs in its place.',
-    ));
-    line.setAttribute('role', 'note');
-    const show = () => ui().append(line);
-    if (document.body) show();
-    else document.addEventListener('DOMContentLoaded', show);
-  }
-
-  // A short message that goes away by itself.
-  function toast(zh, en) {
-    const tree = ui();
-    tree.querySelectorAll('.toast').forEach((old) => old.remove());
-    const note = element('div', 'toast', text(zh, en));
-    note.setAttribute('role', 'status');
-    tree.append(note);
-    setTimeout(() => note.remove(), 2000);
-  }
-
-  // WeChat's action sheet; tells the index of the chosen item, or -1.
-  function sheet(title, items, tell) {
-    const mask = element('div', 'mask', '');
-    const close = (index) => { mask.remove(); tell(index); };
-    const buttons = items.map((label, index) => {
-      const button = element('button', '', label);
-      button.addEventListener('click', () => close(index));
-      return button;
-    });
-    const cancel = element('button', 'cancel', text('取消', 'Cancel'));
-    cancel.addEventListener('click', () => close(-1));
-    mask.addEventListener('click', (event) => { if (event.target === mask) close(-1); });
-    mask.append(element('div', 'sheet', '', [element('p', '', title), ...buttons, cancel]));
-    ui().append(mask);
-    (buttons[0] || cancel).focus();
   }
 
   // An answer that the person at the screen chooses between ok and cancel.
@@ -238,29 +141,30 @@
     return name === 'menu:share:timeline' || name === 'menu:share:QZone' || name === 'shareTimeline' || name === 'shareQZone';
   }
 
-  // WeChat's menu of the top right corner, opened from the sandbox's button.
-  function openShareMenu() {
-    const items = SHARE_MENU.filter(([, , , item]) => !hiddenItems.has(item) && !hiddenItems.has('*'));
-    const title = text('沙箱：模拟微信右上角菜单', 'Sandbox: WeChat’s menu, simulated');
-    sheet(title, items.map(([, zh, en]) => text(zh, en)), (index) => {
-      if (index < 0) return;
-      const [name] = items[index];
+  // The ways to share that WeChat's menu has, as the page has left them: label, and what a tap does.
+  function shares() {
+    const items = menuHidden ? [] : SHARE_MENU.filter(([, , , item]) => !hiddenItems.has(item) && !hiddenItems.has('*'));
+    return items.map(([name, zh, en]) => [text(zh, en), () => {
       if (handlers.has(name) && verified && verified.has(name)) fire(name, { scene: 'friend' });
       else showCard(shared[onTimeline(name) ? 'timeline' : 'appmessage'], name);
-    });
+    }]);
+  }
+
+  // What is sent to a friend or to a timeline for the card that the page set, with remarks; a page that set none sends itself.
+  function sent(given, timeline) {
+    const page = { title: document.title, href: location.href };
+    const card = SANDBOX.shareCard(given || page, page, timeline);
+    return given ? card : Object.assign(card, { remarks: [] });
   }
 
   // Shows a share card as the friend would get it: what the page set, else the page itself; and says what was changed.
   function showCard(given, name) {
-    const page = { title: document.title, href: location.href };
-    const { remarks, refused, ...card } = SANDBOX.shareCard(given || page, page, onTimeline(name));
-    if (!given) remarks.length = 0; // a page that sets no card gets the default one
+    const { remarks, refused, ...card } = sent(given, onTimeline(name));
     const lines = remarks.map((remark) => element('p', 'remark', text(remark.zh, remark.en)));
     const picture = card.imgUrl ? [Object.assign(document.createElement('img'), { src: card.imgUrl, alt: '' })] : [];
     const words = [element('p', '', text('已分享（沙箱）', 'shared (sandbox)')), element('b', '', card.title), element('p', '', card.desc), element('p', '', `→ ${card.link}`)];
-    const mask = element('div', 'mask', '', [element('div', 'card', '', [...words, ...picture, ...lines])]);
-    mask.addEventListener('click', () => mask.remove());
-    ui().append(mask);
+    const shown = element('button', 'card', '', [...words, ...picture, ...lines]);
+    shown.addEventListener('click', dialog('', card.title, [shown]));
     remarks.forEach((remark) => console.warn(`wxsign sandbox: ${text(remark.zh, remark.en)}`));
     document.dispatchEvent(new CustomEvent('wxsign:share', { detail: { card, remarks: remarks.map(({ code }) => code) } }));
     return !refused;
@@ -308,10 +212,10 @@
     };
   }
 
-  // Hides or shows the simulated menu's button.
+  // Hides or shows WeChat's menu: the panel offers no way to share then.
   function optionMenu(hidden) {
     return (params, done) => {
-      ui().querySelector('.menu').hidden = hidden;
+      menuHidden = hidden;
       done('ok');
     };
   }
@@ -346,10 +250,9 @@
     imagePreview(params, done) {
       const picture = document.createElement('img');
       picture.src = medium(params.current) || params.current || (params.urls || [])[0] || '';
-      picture.alt = picture.src;
-      const viewer = element('div', 'mask viewer', '', [picture]);
-      viewer.addEventListener('click', () => viewer.remove());
-      ui().append(viewer);
+      picture.alt = text('关闭图片', 'Close the picture');
+      const shown = element('button', '', '', [picture]);
+      shown.addEventListener('click', dialog('viewer', text('图片', 'Picture'), [shown]));
       done('ok');
     },
     chooseImage(params, done) {
@@ -584,7 +487,7 @@
   // Makes the browser look like WeChat; `wxdebugger` keeps the official script from reporting the page's URL to Tencent.
   Object.defineProperty(navigator, 'userAgent', {
     configurable: true,
-    get: () => `${MODE.agent(NATIVE_UA)} Language/${CHINESE ? 'zh_CN' : 'en'}`,
+    get: () => `${AGENT} Language/${text('zh_CN', 'en')}`,
   });
   // A chosen picture's localId is an address in WeChat; on iOS and elsewhere WeChat's script turns it into data itself.
   function showLocalPictures() {
@@ -611,17 +514,21 @@
   if (MODE.iframeFault) watchIframes();
   if (!MODE.noOpenTags && !MODE.absent) drawTags = SANDBOX.defineOpenTags({ text, toast, faultOf: faultOfTag });
 
-  // Sets up the bridge and shows the menu, once there is a body, and tells the page.
-  function appear() {
-    window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
-    const announce = () => {
-      ui();
-      document.dispatchEvent(new Event('WeixinJSBridgeReady'));
-    };
-    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', announce);
-    else setTimeout(announce, 0);
+  // Does something once there is a body.
+  function withBody(action) {
+    if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', action);
+    else setTimeout(action, 0);
   }
 
+  // Sets up the bridge, and tells the page.
+  function appear() {
+    window.WeixinJSBridge = { invoke, on: (name, callback) => handlers.set(name, callback), call };
+    withBody(() => document.dispatchEvent(new Event('WeixinJSBridgeReady')));
+  }
+
+  document.addEventListener('wxsign:stand-in', sayStandIn);
+  SANDBOX.definePanel({ mode: MODE_NAME, page: new URL('.', SCRIPT).href, card: () => sent(shared.appmessage, false), shares });
+  withBody(ui); // without a bridge too, or nobody could choose another client
   if (MODE.absent) console.info('wxsign sandbox: mode none, WeixinJSBridge never comes');
   else if (MODE.comesAfterMs) setTimeout(appear, Number(SCRIPT.searchParams.get('delay_ms')) || MODE.comesAfterMs);
   else appear();

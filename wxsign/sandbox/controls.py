@@ -14,7 +14,7 @@ from wxsign.sandbox.judging import remarks_on
 from wxsign.sandbox.settings import BILLION, SettingsError, bounded
 from wxsign.sandbox.state import UnknownNameError
 from wxsign.sandbox.verification import SIGNED_AS_GIVEN, signed_from
-from wxsign.sandbox.web import JAVASCRIPT, fields, file, no_store, problem, sandbox
+from wxsign.sandbox.web import JAVASCRIPT, fields, file, no_store, problem, sandbox, style
 
 controls = Blueprint("controls", __name__, url_prefix="/sandbox")
 
@@ -55,8 +55,8 @@ def people_page() -> Response:
 
 @controls.get("/page.css")
 def page_style() -> Response:
-    """The page's style."""
-    return file("pages/page.css", "text/css; charset=utf-8")
+    """The style of all pages, the service's too."""
+    return no_store(Response(style(), content_type="text/css; charset=utf-8"))
 
 
 @controls.get("/page.js")

@@ -21,21 +21,31 @@
     return { errMsg: `config:${told}` };
   }
 
-  // `agent`: what follows the browser's own user agent, or all of it. `landing`: an iPhone compares the landing URL.
+  // `label`: in two languages. `agent`: what follows the browser's own user agent, or all of it. `landing`: an iPhone compares the landing URL.
   window.wxsignSandbox.modes = {
-    wechat: { agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true },
-    wecom: { agent: (native) => `${native} wxdebugger wxwork/4.1.30 MicroMessenger/7.0.1`, wecom: true },
-    devtools: { agent: (native) => `${native} wxdebugger wechatdevtools/1.06.2504030 MicroMessenger/8.0.5`, answer: devtoolsAnswer },
+    wechat: { label: ['微信（安卓或 iPhone，由浏览器的手机模拟决定）', 'WeChat, Android or iPhone by the browser’s emulation'], agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true },
+    iphone: {
+      label: ['iPhone 上的微信', 'WeChat on an iPhone'],
+      agent: () => `Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 wxdebugger ${WECHAT}`,
+      landing: true,
+    },
+    android: {
+      label: ['安卓上的微信', 'WeChat on Android'],
+      agent: () => `Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/130.0.0.0 Mobile Safari/537.36 wxdebugger ${WECHAT}`,
+    },
+    wecom: { label: ['企业微信', 'WeCom'], agent: (native) => `${native} wxdebugger wxwork/4.1.30 MicroMessenger/7.0.1`, wecom: true },
+    devtools: { label: ['微信开发者工具', 'WeChat DevTools'], agent: (native) => `${native} wxdebugger wechatdevtools/1.06.2504030 MicroMessenger/8.0.5`, answer: devtoolsAnswer },
     // To WeChat's script this is neither Android nor iOS, and 1.0.3 is below 6.0.2: its wx.error never speaks.
     harmonyos: {
+      label: ['鸿蒙版微信', 'WeChat on HarmonyOS'],
       agent: () => 'Mozilla/5.0 (Phone; OpenHarmony 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0.0.0 Safari/537.36 '
         + 'ArkWeb/4.1.6.1 Mobile wxdebugger MicroMessenger/1.0.3.52',
       plain: true,
       iframeFault: true,
       noOpenTags: true, // they came with 1.0.3.53
     },
-    old: { agent: (native) => `${native} wxdebugger MicroMessenger/6.6.7.1321(0x26060739) NetType/WIFI`, landing: true, lacks: YOUNG, noOpenTags: true },
-    slow: { agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true, comesAfterMs: 3000 },
-    none: { agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true, absent: true },
+    old: { label: ['旧版微信 6.6.7', 'an old WeChat, 6.6.7'], agent: (native) => `${native} wxdebugger MicroMessenger/6.6.7.1321(0x26060739) NetType/WIFI`, landing: true, lacks: YOUNG, noOpenTags: true },
+    slow: { label: ['bridge 来得晚', 'a bridge that comes late'], agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true, comesAfterMs: 3000 },
+    none: { label: ['没有 bridge', 'no bridge'], agent: (native) => `${native} wxdebugger ${WECHAT}`, landing: true, absent: true },
   };
 })();

@@ -28,7 +28,7 @@ ENDPOINTS = (
 )
 TICKET_ISSUES = ("on_demand", "on_expiry")
 # The clients that the bridge can be (modes.js), and which URL they compare; `auto`: what the client would.
-MODES = ("wechat", "wecom", "devtools", "harmonyos", "old", "slow", "none")
+MODES = ("wechat", "iphone", "android", "wecom", "devtools", "harmonyos", "old", "slow", "none")
 RULES = ("auto", "landing", "current")
 
 # The daily limits of a real account that are published; the other endpoints have none that anybody could name.

@@ -49,6 +49,13 @@ def no_store(response: Response) -> Response:
     return response
 
 
+def style() -> bytes:
+    """The style sheet of the service's pages, inside the installed package or beside it in a checkout: a file, no code of theirs."""
+    package = HERE.parent
+    inside = package / "static"
+    return ((inside if inside.is_dir() else package.parent / "static") / "pages.css").read_bytes()
+
+
 def file(name: str, content_type: str) -> Response:
     """A file of this package."""
     return no_store(Response((HERE / name).read_bytes(), content_type=content_type))

@@ -3,8 +3,19 @@
 const body = document.body;
 const problem = document.querySelector('.problem');
 const POLL_MS = 2000;
+const LANGUAGE = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
 
-function text(selector, value, root = document) {
+// An element with a class, a text and children.
+function element(tag, className, content, children) {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = content;
+  node.append(...(children || []));
+  return node;
+}
+
+// Puts a text where it is not there yet.
+function put(selector, value, root = document) {
   const element = root.querySelector(selector);
   if (element && element.textContent !== value) element.textContent = value;
 }
@@ -20,10 +31,10 @@ function clock(at) {
 }
 
 function showCredential(row, credential, now) {
-  text('.digest', credential ? credential.digest : body.dataset.none, row);
-  text('.issued', credential ? clock(credential.issued_at) : '', row);
+  put('.digest', credential ? credential.digest : body.dataset.none, row);
+  put('.issued', credential ? clock(credential.issued_at) : '', row);
   const remaining = credential && credential.alive ? left(credential.ends_at - now) : '';
-  text('.left', credential && !credential.alive ? body.dataset.dead : remaining, row);
+  put('.left', credential && !credential.alive ? body.dataset.dead : remaining, row);
   row.querySelector('.left').classList.toggle('dead', Boolean(credential) && !credential.alive);
 }
 
@@ -34,11 +45,11 @@ function showState(state) {
     showCredential(row, account[row.dataset.credential], state.now);
   }
   for (const row of document.querySelectorAll('tr[data-endpoint]')) {
-    text('.count', String(state.calls[row.dataset.endpoint]), row);
-    text('.most', String(state.in_flight_max[row.dataset.endpoint] ?? ''), row);
+    put('.count', String(state.calls[row.dataset.endpoint]), row);
+    put('.most', String(state.in_flight_max[row.dataset.endpoint] ?? ''), row);
   }
-  text('#faults', JSON.stringify(state.faults.map(({ endpoint, kind, times }) => ({ endpoint, kind, times }))));
-  text('#settings', JSON.stringify(state.settings, null, 2));
+  put('#faults', JSON.stringify(state.faults.map(({ endpoint, kind, times }) => ({ endpoint, kind, times }))));
+  put('#settings', JSON.stringify(state.settings, null, 2));
   for (const select of document.querySelectorAll('select[data-setting]')) {
     if (select !== document.activeElement) select.value = state.settings[select.dataset.setting];
   }
@@ -46,11 +57,33 @@ function showState(state) {
 
 function showRemarks(remarks) {
   const list = document.querySelector('#remarks');
-  const language = document.documentElement.lang.startsWith('zh') ? 'zh' : 'en';
-  const sentences = remarks.map((remark) => remark[language]);
+  const sentences = remarks.map((remark) => remark[LANGUAGE]);
   const shown = sentences.length ? sentences : [list.dataset.none];
-  if (shown.join('\n') === Array.from(list.children, (item) => item.textContent).join('\n')) return;
-  list.replaceChildren(...shown.map((sentence) => Object.assign(document.createElement('li'), { textContent: sentence })));
+  redraw(list, shown, shown.map((sentence) => element('li', 'cell', sentence)));
+}
+
+// Puts children into a list unless it shows the same already: what is read aloud is only what is new.
+function redraw(list, shown, children) {
+  const key = JSON.stringify(shown);
+  if (list.dataset.shown === key) return;
+  list.dataset.shown = key;
+  list.replaceChildren(...children);
+}
+
+function verdictRow(verdict) {
+  const mark = element('span', 'mark', '');
+  mark.setAttribute('role', 'img');
+  mark.setAttribute('aria-label', verdict.ok ? '✓' : '✗');
+  const told = verdict.ok ? [] : [element('small', '', verdict.detail[LANGUAGE])];
+  const row = element('li', 'cell', '', [mark, element('div', 'cell-main', '', [element('code', '', verdict.url), ...told])]);
+  row.dataset.state = verdict.ok ? 'success' : 'fail';
+  return row;
+}
+
+function showVerdicts(verdicts) {
+  const list = document.querySelector('#verdicts');
+  const rows = verdicts.length ? verdicts.map(verdictRow) : [element('li', 'cell', list.dataset.none)];
+  redraw(list, verdicts, rows);
 }
 
 function line(call) {
@@ -70,7 +103,8 @@ async function refresh() {
   try {
     const [state, log] = await Promise.all([ask('state'), ask('requests')]);
     showState(state);
-    text('#log', log.requests.slice(-30).reverse().map(line).join('\n'));
+    showVerdicts(state.verdicts);
+    put('#log', log.requests.slice(-30).reverse().map(line).join('\n'));
     showRemarks(log.remarks);
     problem.hidden = true;
   } catch {
