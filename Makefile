@@ -78,6 +78,11 @@ bench: $(VENV)/.dev $(VENV)/.servers ## CPU, requests per second and memory besi
 chaos: $(VENV)/.dev $(VENV)/.servers ## A whole installation under load while its parts break, in some 15 minutes; ARGS="--scenario NAME"
 	$(BIN)/python -m chaos $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev node_modules/.installed ## The pictures of docs/img/ that the READMEs show
+	@scripts/system-packages chromium fonts-wqy-microhei
+	$(BIN)/python scripts/screenshots.py
+
 .PHONY: dist
 dist: $(VENV)/.dev ## Wheel and source distribution, in dist/
 	$(BIN)/python -m hatchling build

@@ -78,6 +78,17 @@ def test_a_person_logs_in_sees_the_status_refreshes_and_leaves(desk, browser):
     expect(page.locator("input[name=key]")).to_be_visible()
 
 
+def test_the_console_renews_itself_where_that_is_asked_for_and_not_by_itself(desk, browser):
+    _, url = desk
+    page = opened(browser, url, locale="en-US")
+    enter(page)
+    expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+    page.click("text=Renew every 30 seconds")
+    expect(page.locator("meta[http-equiv=refresh]")).to_have_count(1)
+    page.click("text=stop that")
+    expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+
+
 def test_the_token_page_tells_right_wrong_and_missing_apart_and_keeps_nothing(desk, browser):
     service, url = desk
     page = opened(browser, url, locale="en")

@@ -70,10 +70,11 @@ def mount() -> str:
     return request.script_root or urlsplit(the_service().settings.public_url or "").path
 
 
-def address(path: str) -> str:
+def address(path: str, **query: str) -> str:
     """The address of a page of ours, in the language that the visitor has chosen."""
     chosen = request.args.get("lang", "")
-    return f"{mount()}{path}{f'?lang={chosen}' if chosen in _TAGS else ''}"
+    asked = query | ({"lang": chosen} if chosen in _TAGS else {})
+    return f"{mount()}{path}{'?' if asked else ''}{urlencode(asked)}"
 
 
 _OURS: Final = ("account", "probe")
