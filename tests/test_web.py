@@ -501,7 +501,7 @@ def test_every_code_and_every_finding_has_its_anchor_in_this_language(language):
         ("javascript:", ""),
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/demo", "/diagnose", "/docs/api", "/console"])
+@pytest.mark.parametrize("path", ["/", "/demo", "/diagnose", "/docs/", "/docs/api", "/console"])
 def test_under_a_prefix_that_a_trusted_proxy_names_every_address_of_a_page_has_it(sandbox, path, sent, shown):
     admin = ApiClient("admin", ("0" * 64,), frozenset({"admin"}))
     with service_at(sandbox.url, trusted_proxies=1, clients=(admin,)) as service:

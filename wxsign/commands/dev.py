@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode, urlsplit
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wxsign.signing import JSConfig
 
 BACKLOG: Final = 1024
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost")
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
 EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - only after --lan, which asks for it
 DEV_CLIENT_KEY: Final = "sandbox-client-key-00000000000000000001"
@@ -54,7 +56,8 @@ DEV_CLIENT_KEY: Final = "sandbox-client-key-00000000000000000001"
 class Plan:
     """Where to listen. `lan` is this machine's address in its network, None to stay on loopback.
 
-    Pages of loopback are signed on any port, those of the `lan` address too, and those of `allowed_hosts`.
+    Pages of loopback are signed on any port, those of the `lan` address too, and those of `allowed_hosts`. `page` is shown in the
+    sandbox's phone.
     """
 
     host: str
@@ -62,6 +65,7 @@ class Plan:
     sandbox_port: int
     lan: str | None = None
     allowed_hosts: tuple[HostRule, ...] = ()
+    page: str | None = None
 
     @property
     def origin(self) -> str:
@@ -127,7 +131,7 @@ class DevServer:
             listener = opened.enter_context(_listener("--port", plan.bind, plan.port))
             self.plan = replace(plan, port=listener.getsockname()[1], sandbox_port=self.sandbox.port)
             self.service = DevService(_settings(self.plan, self.sandbox.port))
-            self._server = _server(self.plan, self.service, self.bridge_src, listener)
+            self._server = _server(self.plan, self.service, self._mode(), listener)
             opened.pop_all()
         listener.close()
         self.service.start()
@@ -143,6 +147,20 @@ class DevServer:
     def bridge_src(self) -> str:
         """The bridge as the demo page loads it."""
         return f"{self.sandbox_origin}/sandbox/bridge.js"
+
+    @property
+    def phone_url(self) -> str | None:
+        """The sandbox's phone with the page of the plan: under the page's own loopback name, or it would get no cookie of its own."""
+        if not self.plan.page:
+            return None
+        host = urlsplit(self.plan.page).hostname or ""
+        ours = self.plan.host in LOOPBACK_NAMES and host in LOOPBACK_NAMES and not self.plan.lan
+        origin = f"http://{_in_url(host)}:{self.sandbox.port}" if ours else self.sandbox_origin
+        return f"{origin}/sandbox/phone?{urlencode({'page': self.plan.page})}"
+
+    def _mode(self) -> DevMode:
+        origin = self.plan.origin if self.plan.lan else None
+        return DevMode(self.bridge_src, origin, DEV_CLIENT_KEY, self.phone_url)
 
     def close(self) -> None:
         """Stop everything; requests under way are let go."""
@@ -221,8 +239,7 @@ def _taken(option: str, host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError([Problem(option, message, hint)])
 
 
-def _server(plan: Plan, service: WxSign, bridge_src: str, listener: socket.socket) -> _Server:
-    dev = DevMode(bridge_src, plan.origin if plan.lan else None, DEV_CLIENT_KEY)
+def _server(plan: Plan, service: WxSign, dev: DevMode, listener: socket.socket) -> _Server:
     app = create_app(service, dev=dev)
     # Werkzeug is handed a socket of ours: by itself it exits the process when the port is taken.
     return _Server(plan.bind, plan.port, app, _Handler, fd=listener.fileno())

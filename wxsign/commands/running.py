@@ -11,10 +11,11 @@ import segno
 from wxsign.accounts import HostRule
 from wxsign.commands.dev import DEV_CLIENT_KEY, LOOPBACK_ADDRESS, DevServer, Plan, lan_address
 from wxsign.commands.group import main, say, settings_of
-from wxsign.errors import ConfigError, Problem, Text
+from wxsign.errors import ConfigError, InvalidUrl, Problem, Text
 from wxsign.sandbox.__main__ import main as run_sandbox
 from wxsign.sandbox.__main__ import stop_signals
 from wxsign.serving import launch
+from wxsign.signing import parse_page_url
 
 
 @main.command()
@@ -39,7 +40,14 @@ from wxsign.serving import launch
 @click.option(
     "--lan", is_flag=True, help="Open to the network, with a QR code for a phone. 开放到局域网并打印二维码。"
 )
-def dev(host: str, port: int, sandbox_port: int | None, entries: tuple[str, ...], *, lan: bool) -> None:
+@click.option(
+    "--page",
+    metavar="URL",
+    help="Your own page, shown in a phone beside each wx.config of it. 在手机框里显示你自己的页面，并列出每次 wx.config。",
+)
+def dev(
+    host: str, port: int, sandbox_port: int | None, entries: tuple[str, ...], page: str | None, *, lan: bool
+) -> None:
     """Run sandbox, service and demo page together, without any account. 一起运行沙箱、服务和演示页，无需账号。
 
     \b
@@ -48,11 +56,14 @@ def dev(host: str, port: int, sandbox_port: int | None, entries: tuple[str, ...]
       wxsign dev --port 8080
       wxsign dev --lan                  and open it on a phone in the same network
       wxsign dev --allow-host m.example.com --allow-host tunnel.example.net:8443
+      wxsign dev --page http://localhost:5173/
     """
     following = (port + 1 if port else 0) if sandbox_port is None else sandbox_port
     listed = [*entries, *os.environ.get("WXSIGN_ALLOWED_HOSTS", "").split(",")]
     rules = tuple(_rule(entry.strip()) for entry in listed if entry.strip())
-    plan = Plan(host, port, following, _lan_address() if lan else None, rules)
+    if page:
+        rules += (_rule_of_page(page),)
+    plan = Plan(host, port, following, _lan_address() if lan else None, rules, page)
     # Whoever starts us may stop us before we have said anything.
     with stop_signals() as wait_for_stop, DevServer(plan) as server:
         _greet(server)
@@ -70,6 +81,15 @@ def _rule(entry: str) -> HostRule:
             "例如：m.example.com 或 tunnel.example.net:8443。",
         )
         raise ConfigError([Problem("--allow-host", message, hint)]) from None
+
+
+def _rule_of_page(page: str) -> HostRule:
+    try:
+        read = parse_page_url(page)
+    except InvalidUrl as error:
+        hint = Text("For example: --page http://localhost:5173/", "例如：--page http://localhost:5173/")
+        raise ConfigError([Problem("--page", error.message, hint)]) from None
+    return HostRule(read.host, read.port)
 
 
 def _lan_address() -> str:
@@ -92,6 +112,8 @@ def _greet(server: DevServer) -> None:
     say(f"  Demo page   {page}", f"  演示页      {page}")
     say(f"  Start page  {origin}/", f"  首页        {origin}/")
     say(f"  Sandbox     {server.sandbox_origin}/sandbox/", f"  沙箱        {server.sandbox_origin}/sandbox/")
+    if server.phone_url:
+        say(f"  Your page   {server.phone_url}", f"  你的页面    {server.phone_url}")
     say(f"  Signature   curl --get {origin}/jsconfig --data-urlencode url={page}",
         f"  取签名      curl --get {origin}/jsconfig --data-urlencode url={page}")  # fmt: skip
     command = (

@@ -25,12 +25,13 @@ class DevMode:
     """What `wxsign dev` adds: the bridge on the demo page. No setting can bring this about.
 
     `bridge_src` is the absolute URL of the sandbox's bridge; `origin` is where a phone in the same network finds us, if it can.
-    `client_key` opens the protected API, which has nothing but the sandbox's tokens.
+    `client_key` opens the protected API, which has nothing but the sandbox's tokens; `phone_url` shows the developer's own page.
     """
 
     bridge_src: str
     origin: str | None = None
     client_key: str = ""
+    phone_url: str | None = None
 
     @property
     def sandbox_url(self) -> str:

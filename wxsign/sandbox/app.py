@@ -27,7 +27,7 @@ from wxsign.sandbox.web import (
 )
 
 # The files that make the bridge, in their order.
-BRIDGE = ("modes.js", "share.js", "tags.js", "layer.js", "panel.js", "bridge.js")
+BRIDGE = ("modes.js", "share.js", "tags.js", "layer.js", "panel.js", "frame.js", "bridge.js")
 SIGNED_BY_PAGE = ("verifyTimestamp", "verifyNonceStr", "verifySignature")
 
 bridge = Blueprint("bridge", __name__, url_prefix="/sandbox")

@@ -7,7 +7,7 @@
  * The signature is verified by the sandbox against the URL that WeChat compares: on an iPhone the one that the document was
  * opened at, which pushState and replaceState do not change and a reload does; elsewhere the present one. That is the consensus
  * of those who tried it, not Tencent's word. `bridge.js?rule=landing` or `?rule=current` chooses. Each verdict is the event
- * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule, mode}.
+ * `wxsign:verdict` on the document: {accepted, errMsg, cause, message, signedUrl, comparedUrl, rule, mode, signature}.
  * `bridge.js?mode=` chooses the client: wechat, wecom, devtools, harmonyos, old, slow (`&delay_ms=`), none (modes.js).
  * `&mock=` switches on interfaces that this file does not know, or answers others anew: JSON, name to result, or to the words
  * after the colon of errMsg: `?mock={"openLuckyBag":"ok"}`. Each share is the event `wxsign:share`: {card, remarks}.
@@ -49,6 +49,7 @@
     || (IPHONE && MODE.landing ? 'landing' : 'current');
   const NAVIGATION = performance.getEntriesByType('navigation')[0];
   const LANDING = (NAVIGATION && NAVIGATION.name) || location.href; // what the document was opened at, however late this script runs
+  const PHONE = SANDBOX.phoneOf(SCRIPT); // in its frame a page is as in WeChat itself
   const NOT_VERIFIED = 'fail_the permission value is offline verifying';
   const LONGEST_RECORD_MS = 60000;
   const PLAY_MS = 2000;
@@ -404,7 +405,7 @@
       if (!accepted) console.warn(`wxsign sandbox: ${verdict.err_msg.replace(/^.*?:/, '')}: ${message}`);
       document.dispatchEvent(new CustomEvent('wxsign:verdict', { detail: {
         accepted, errMsg: verdict.err_msg, cause: verdict.cause || '', message,
-        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE, mode: MODE_NAME,
+        signedUrl: verdict.signedUrl || '', comparedUrl: compared.split('#')[0], rule: RULE, mode: MODE_NAME, signature: fields[fields.length - 1],
       } }));
       return { errMsg: verdict.err_msg, names: accepted ? new Set(names || []) : null };
     } catch (error) {
@@ -425,7 +426,7 @@
   // Why an open tag has no right; '' when it has one, undefined before any config was accepted.
   function faultOfTag(name) {
     if (!tags) return undefined;
-    if (window !== window.top) return text('开放标签不能用在 iframe 里', 'open tags do not work in an iframe');
+    if (window !== window.top && !PHONE) return text('开放标签不能用在 iframe 里', 'open tags do not work in an iframe');
     if (!tags.names.includes(name)) return text('不在 openTagList 里', 'not in openTagList');
     return tags.url === presentUrl() ? '' : text('config 之后页面网址变了，需要重新 config', 'the page’s URL has changed since wx.config: call it again');
   }
@@ -528,6 +529,7 @@
 
   document.addEventListener('wxsign:stand-in', sayStandIn);
   SANDBOX.definePanel({ mode: MODE_NAME, page: new URL('.', SCRIPT).href, card: () => sent(shared.appmessage, false), shares });
+  if (PHONE) SANDBOX.tellPhone(PHONE, MODE_NAME);
   withBody(ui); // without a bridge too, or nobody could choose another client
   if (MODE.absent) console.info('wxsign sandbox: mode none, WeixinJSBridge never comes');
   else if (MODE.comesAfterMs) setTimeout(appear, Number(SCRIPT.searchParams.get('delay_ms')) || MODE.comesAfterMs);

@@ -53,6 +53,18 @@ def people_page() -> Response:
     return page.render(sandbox().state(), request)
 
 
+@controls.get("/phone")
+def phone_page() -> Response:
+    """A phone around a page of one's own."""
+    return page.phone(request)
+
+
+@controls.get("/phone.js")
+def phone_script() -> Response:
+    """The phone's script."""
+    return file("pages/phone.js", JAVASCRIPT)
+
+
 @controls.get("/page.css")
 def page_style() -> Response:
     """The style of all pages, the service's too."""

@@ -1,6 +1,7 @@
 """The sandbox's page for people, in English or Chinese."""
 
 from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit
 
 from flask import Request, Response, render_template, url_for
 from markupsafe import Markup
@@ -42,26 +43,43 @@ CHOICES = {
 # Scripts and styles come from files of the sandbox only, so nothing inline can run.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+PHONE_POLICY = f"{POLICY}; frame-src http: https:"
 
 
 def render(state: dict[str, object], request: Request) -> Response:
     """The page for `state`; language by `?lang=`, else by the browser's preference."""
-    language = request.args.get("lang", "")
-    if language not in LANGUAGES:
-        language = request.accept_languages.best_match(LANGUAGES) or "en"
-    html = render_template(
+    return _rendered(
         "sandbox.html",
-        text=_speaker(language),
-        lang=language,
+        request,
+        POLICY,
         state=state,
         happenings=happenings().values(),
         choices=CHOICES,
         origin=request.host_url.rstrip("/"),
-        bridge=url_for("bridge.bridge_script", _external=True),
     )
-    return Response(html, content_type="text/html; charset=utf-8", headers=_headers())
+
+
+def phone(request: Request) -> Response:
+    """A phone that shows the page of `?page=`, and beside it each wx.config. Raises ValueError where that is no address of http(s)."""
+    shown = request.args.get("page", "")
+    if urlsplit(shown).scheme not in {"http", "https"} or not urlsplit(shown).hostname:
+        raise ValueError("`page` must be an absolute address of http or https")
+    text = _speaker(_language(request))
+    words = {
+        "compared": text("比对的网址", "compared"),
+        "signed": text("签名的网址", "signed"),
+        "client": text("客户端", "client"),
+    }
+    other = "en" if _language(request) == "zh" else "zh"
+    switch = "?" + urlencode({"page": shown, "lang": other})
+    return _rendered("phone.html", request, PHONE_POLICY, page=shown, words=words, switch=switch)
+
+
+def _language(request: Request) -> str:
+    chosen = request.args.get("lang", "")
+    return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"
 
 
 def _speaker(language: str) -> Callable[[str, str], Markup]:
@@ -69,5 +87,9 @@ def _speaker(language: str) -> Callable[[str, str], Markup]:
     return lambda chinese, english: Markup(chinese if language == "zh" else english)  # noqa: S704 - ours
 
 
-def _headers() -> dict[str, str]:
-    return {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "Vary": "Accept-Language"}
+def _rendered(template: str, request: Request, policy: str, **context: object) -> Response:
+    language = _language(request)
+    bridge = url_for("bridge.bridge_script", _external=True)
+    html = render_template(template, text=_speaker(language), lang=language, bridge=bridge, **context)
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Vary": "Accept-Language"}
+    return Response(html, content_type="text/html; charset=utf-8", headers=headers)
