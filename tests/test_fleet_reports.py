@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from fleet import APPID, Fleet, Load, at_once, eventually, one_account, wechat
@@ -62,11 +63,14 @@ def test_reports_of_a_dead_token_make_one_fetch_and_everybody_gets_the_new_one(s
 def test_reports_of_a_living_token_make_no_fetch_and_return_it_as_verified(sandbox, service):
     living = service.token()["access_token"]
     before = token_calls(sandbox)
+    started = time.monotonic()
     replies = at_once(MANY, lambda: service.report(living))
+    elapsed_seconds = time.monotonic() - started
     assert {(reply.status, reply.json["access_token"]) for reply in replies} == {(200, living)}
     assert {reply.json["verified"] for reply in replies} == {True}
     assert token_calls(sandbox) == before
-    assert sandbox.calls()["get_api_domain_ip"] == 1
+    # A verdict answers for a second.
+    assert 1 <= sandbox.calls()["get_api_domain_ip"] <= 1 + elapsed_seconds
 
 
 def test_a_report_while_wechat_cannot_be_asked_costs_the_reporter_alone_his_token(sandbox, service):
