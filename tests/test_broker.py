@@ -566,6 +566,14 @@ def test_a_probe_of_a_ticket_fetches_the_token_it_needs_first(desk):
     assert [call.what for call in desk.wechat.calls] == ["access_token", "jsapi"]
 
 
+def test_a_probe_of_a_ticket_is_made_with_a_new_token_where_the_old_one_died(desk):
+    worker = desk.worker()
+    worker.get(TICKET)
+    desk.wechat.script["jsapi"].append(refused(42001))
+    assert str(worker.broker.refresh_now(TICKET).outcome) in {"refreshed", "unchanged"}
+    assert [call.what for call in desk.wechat.calls][2:] == ["jsapi", "access_token", "jsapi"]
+
+
 def test_a_probe_waits_for_the_fetch_that_is_running(desk):
     gate, worker = threading.Event(), desk.worker()
     desk.wechat.script["access_token"].append(lambda: gate.wait(PATIENCE_SECONDS) and None)

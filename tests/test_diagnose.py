@@ -331,6 +331,14 @@ def test_no_answer_holds_a_ticket(client, service):
     assert SECRET not in said
 
 
+def test_a_page_is_healed_where_the_token_died_together_with_the_ticket(client, sandbox):
+    page = config_of(client)
+    control(sandbox, "kill", appid=APP_IDS["shop"], credential="stable_token")
+    replace_ticket(sandbox)
+    assert report(client, page).json == {"retry": True, "after_seconds": 0}
+    assert verdict(sandbox, config_of(client), PAGE) == "ok"
+
+
 def test_of_fifty_pages_that_are_refused_at_once_none_stays_red(client, sandbox):
     pages = [config_of(client) for _ in range(50)]
     replace_ticket(sandbox)

@@ -113,7 +113,9 @@ class Refresher:
             value = self._obtain(needed) if needed is not None else ""
             result = self._attempts.make(it, value)
             if result.outcome is Outcome.STALE and needed is not None:
-                result = self._again(key, Intent.START_OVER, self._renewed(needed, value))
+                # Who asked wants it still, though nothing is due.
+                intent = Intent.ASKED if intent is Intent.ASKED else Intent.START_OVER
+                result = self._again(key, intent, self._renewed(needed, value))
             if result.outcome is Outcome.GIVEN_AGAIN:
                 result = self._again(key, self._instead(key), value)
         except _EndedError as ended:
