@@ -20,11 +20,13 @@ from wxsign.accounts import (
 )
 from wxsign.broker.ledger import HOUR_SECONDS, Ledger, default_limit
 from wxsign.credentials import Credential, CredentialKey, CredentialKind, TokenEndpoint, sort_of
+from wxsign.diagnosis import Page, diagnose
+from wxsign.diagnosis.known import known_of
 from wxsign.errcodes import FailureScope
 from wxsign.errors import AccountRequired, ConfigError, QuotaSpent, UnknownAccount, WeChatRefused
 from wxsign.quota import NoClearingError, clear_quota, quota_of
 from wxsign.settings import load_settings
-from wxsign.signing import parse_page_url
+from wxsign.signing import parse_page_url, signature, string_to_sign
 from wxsign.stores import MemoryStore
 from wxsign.web import create_app
 
@@ -381,3 +383,23 @@ def test_the_address_to_trust_is_named_from_wecom_s_words(service, wecom):
     assert failed.error.code == "ip_not_whitelisted"
     assert "127.0.0.1" in failed.error.operator_hint.en
     assert "企业可信IP" in failed.error.operator_hint.zh
+
+
+def test_a_ticket_of_another_corporation_is_named_on_a_page(tmp_path):
+    other = "ww00000000000other"
+    accounts = {f"{CORP_ID}/1000002": SECRETS[1000002], f"{other}/1000002": SECRETS[1000003]}
+    toml = TOML.partition("[accounts.corp.agents.oa]")[0] + TOML.partition("[accounts.corp.agents.oa]")[
+        0
+    ].replace("accounts.corp", "accounts.other").replace(CORP_ID, other).replace(
+        "corp.example", "other.example"
+    )
+    toml = toml.replace(SECRETS[1000002], SECRETS[1000003]).replace(SECRETS[1000003], SECRETS[1000002], 1)
+    with sandbox.serve(settings=sandbox.SandboxSettings(accounts=accounts)) as server:
+        settings = settings_of(tmp_path, toml)
+        with service_at(server.url, wecom_api_base=server.url, accounts=settings.accounts) as service:
+            signed = signature(
+                string_to_sign(service.ticket("other/crm").value, "n" * 16, 1_700_000_000, PAGE)
+            )
+            page = Page(url=PAGE, timestamp="1700000000", nonce="n" * 16, signature=signed, app_id=CORP_ID)
+            (first, *_rest) = diagnose(page, known_of(service, page)).findings
+    assert (first.id, first.evidence) == ("WXS110", {"ticket_of": "another account"})

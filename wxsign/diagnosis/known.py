@@ -25,7 +25,7 @@ def known_of(service: WxSign, page: Page) -> Known:
     signing = {account.app_id for account in service.registry if parsed and account.may_sign(parsed)}
     asked = [account for account in service.registry if account.app_id in {*signing, page.app_id}]
     in_use = {key.owner for key in service.broker.in_use()}
-    others = [account for account in service.registry if account.app_id in in_use and account not in asked]
+    others = [account for account in service.registry if account.owner in in_use and account not in asked]
     tried = [*asked, *others][:MOST_ACCOUNTS]
     return Known(
         [KnownAccount(account.app_id, account.app_id in signing) for account in tried],
