@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wxsign.accounts import AccountKind, AccountRegistry, NoAgent, NoCards, OfficialAccount, SignsNoPages
@@ -19,7 +18,7 @@ from wxsign.observers.sinks import Sinks
 from wxsign.settings import AlertSettings, Settings, load_settings
 from wxsign.signing import NESTED_URL, JSConfig, nested_pages, parse_page_url, sign, sign_agent
 from wxsign.states import AccountState, Overview, Readiness, Status, TicketAnswer, TokenAnswer, told
-from wxsign.stores import CredentialStore, MachineStore, open_store
+from wxsign.stores import CredentialStore, MachineStore, mirror_at, open_store
 from wxsign.stores.sessions import Sessions
 from wxsign.wechat import WeChatClient, WeComClient
 from wxsign.wechat.source import SourceReader
@@ -32,24 +31,12 @@ if TYPE_CHECKING:
     from wxsign.broker import Held, Observer
     from wxsign.observers.metrics import Metrics
     from wxsign.signing import PageUrl
-    from wxsign.stores.redis_mirror import RedisMirror
 
 RECHECK_SECONDS = 60
 NEAR_CACHE_MINIMUM = 1024
 THREADS = 8
 # As many accounts are kept fresh from the start, unless they say otherwise.
 WARM_ACCOUNTS = 10
-
-
-@lru_cache
-def _redis_at(url: str) -> RedisMirror:
-    from wxsign.stores.redis_mirror import RedisMirror  # noqa: PLC0415 - an extra
-
-    return RedisMirror(url)
-
-
-def _read_redis(url: str, key: str) -> tuple[str, float | None]:
-    return _redis_at(url).get(key)
 
 
 def _this_machine() -> Surroundings:
@@ -139,7 +126,9 @@ class WxSign:
         self.client = client or WeChatClient(settings.api_base)
         self.wecom = WeComClient(settings.wecom_api_base)
         self.sessions = Sessions(lambda work: self.broker.link.call(work))  # noqa: PLW0108 - there is no broker yet
-        self.upstream = WeChatUpstream(self.client, self.wecom, SourceReader(_read_redis), self.registry)
+        self.upstream = WeChatUpstream(
+            self.client, self.wecom, SourceReader(lambda url, key: mirror_at(url).get(key)), self.registry
+        )
         self._open_store = open_store
         self._surroundings = surroundings
         self._clock = surroundings.wall_clock if surroundings else time.time

@@ -54,7 +54,7 @@ def console_routes(service: WxSign) -> Blueprint:
     """The console, if there is a client with scope `admin`; else these paths do not exist."""
     console = Console(service)
     routes = Blueprint("console", __name__)
-    if any("admin" in client.scopes for client in service.settings.clients):
+    if service.settings.has_console:
         add = routes.add_url_rule
         add(CONSOLE_PATH, view_func=console.overview)
         add(f"{CONSOLE_PATH}/login", view_func=console.login, methods=["POST"])

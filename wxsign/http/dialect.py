@@ -248,10 +248,7 @@ def _callback_ips(asked: _Asked) -> Mapping[str, object]:
 
 def _addresses(asked: _Asked, fetch: Callable[[Caller, str], tuple[str, ...]]) -> Mapping[str, object]:
     """WeChat's addresses, which are nobody's secret and change rarely: each process asks once an hour."""
-    token = asked.text("access_token")
-    if not token:
-        raise _Refused(41001, "access_token missing")
-    account, service = _account_of(asked.service, token), asked.service
+    account, service = _account_of(asked.service, _token_in(asked)), asked.service
     client: Caller = service.wecom if account.kind is AccountKind.WECOM else service.client
     known = (client.hosts, fetch.__name__)
     addresses = asked.addresses.get(known)
@@ -267,9 +264,7 @@ def _addresses(asked: _Asked, fetch: Callable[[Caller, str], tuple[str, ...]]) -
 
 def _holder(asked: _Asked, *, wecom: bool, of_types: tuple[str, ...] = ()) -> OfficialAccount:
     """The account, of this platform, whose token the call carries; `of_types` are those given here, where there are several."""
-    token = asked.text("access_token")
-    if not token:
-        raise _Refused(41001, "access_token missing")
+    token = _token_in(asked)
     if of_types and asked.text("type") not in of_types:
         known = " or ".join(of_types)
         raise _Refused(40097, f"invalid args: type has to be {known} 仅支持 {known}")
@@ -286,6 +281,13 @@ def _ticket_of(
     note_read(asked.call, None, account.name, f"{_PATH}/ticket")
     told = asked.preset.told(answer.expires_in_seconds, ticket=True)
     return {"errcode": 0, "errmsg": "ok", "ticket": answer.value, "expires_in": told}
+
+
+def _token_in(asked: _Asked) -> str:
+    token = asked.text("access_token")
+    if not token:
+        raise _Refused(41001, "access_token missing")
+    return token
 
 
 def _account_of(service: WxSign, token: str) -> OfficialAccount:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from flask import Blueprint, Response, request
 
-from wxsign.errors import Forbidden, RequestError, Text, Unauthorized
+from wxsign.errors import RequestError, Text, Unauthorized
 from wxsign.http.answers import error_answer, unexpected
 from wxsign.http.blueprint import response_of
 from wxsign.http.calls import call_of
-from wxsign.http.gate import Gate
+from wxsign.http.gate import Gate, admit
 from wxsign.http.protected import CHALLENGE
 
 if TYPE_CHECKING:
@@ -71,11 +71,7 @@ def _check(service: WxSign, gate: Gate, call: Call) -> None:
     """Raises `Unauthorized` without a key, `Forbidden` with one that does not open this."""
     if _is_near(service, call.remote_addr):
         return
-    client = gate.key(call.authorization).client
-    if not client.may_call_from(call.remote_addr):
-        raise Forbidden("address")
-    if "admin" not in client.scopes:
-        raise Forbidden("scope")
+    admit(gate.key(call.authorization).client, "admin", call.remote_addr)
 
 
 def _is_near(service: WxSign, remote_addr: str) -> bool:

@@ -160,8 +160,7 @@ def description_routes() -> Blueprint:
 
 def _described() -> Node:
     settings = the_service().settings
-    console = any("admin" in client.scopes for client in settings.clients)
-    return description(dialect=settings.dialect, pages=settings.pages, console=console)
+    return description(dialect=settings.dialect, pages=settings.pages, console=settings.has_console)
 
 
 def openapi() -> Response:

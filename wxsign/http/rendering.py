@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _TAGS: Final = {"en": "en", "zh": "zh-CN"}
 _OTHER: Final = {"en": "zh", "zh": "en"}
+# The parameters of our pages that go along into the other language.
+_OURS: Final = ("account", "probe")
 
 
 def assets(folder: str) -> Path:
@@ -75,9 +77,6 @@ def address(path: str, **query: str) -> str:
     chosen = request.args.get("lang", "")
     asked = query | ({"lang": chosen} if chosen in _TAGS else {})
     return f"{mount()}{path}{'?' if asked else ''}{urlencode(asked)}"
-
-
-_OURS: Final = ("account", "probe")
 
 
 def _switch(chosen: str) -> str | None:

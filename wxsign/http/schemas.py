@@ -35,8 +35,7 @@ def ref(name: str) -> Node:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_WARNING: Final = an_object({"code": STRING, "message": STRING, "hint": STRING})
-_CAUSE: Final = an_object({"code": STRING, "message": STRING, "hint": STRING})
+_SAID: Final = an_object({"code": STRING, "message": STRING, "hint": STRING})
 _AGENT_CONFIG: Final = an_object(
     {
         "corpid": STRING,
@@ -70,7 +69,7 @@ SCHEMAS: Final[Mapping[str, Node]] = {
         {
             "landing": an_object({"url": STRING, "signature": STRING}),
             "agentConfig": _AGENT_CONFIG,
-            "warnings": a_list(_WARNING),
+            "warnings": a_list(_SAID),
         },
     ),
     "AgentConfig": _AGENT_CONFIG,
@@ -123,7 +122,7 @@ SCHEMAS: Final[Mapping[str, Node]] = {
                                     "expires_in": {"type": ["integer", "null"]},
                                     "refresh_in": {"type": ["integer", "null"]},
                                     "version": {"type": ["integer", "null"]},
-                                    "error": {"anyOf": [_CAUSE, {"type": "null"}]},
+                                    "error": {"anyOf": [_SAID, {"type": "null"}]},
                                 }
                             )
                         ),

@@ -18,6 +18,7 @@ from wxsign.accounts import RedisSink
 from wxsign.broker import Adopted
 from wxsign.errors import StoreUnavailable, Text
 from wxsign.observers.faults import Fault
+from wxsign.stores import mirror_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from wxsign.accounts import FileSink, Sink
     from wxsign.broker import RefreshEvent, Surroundings
     from wxsign.credentials import CredentialKey
-    from wxsign.stores.redis_mirror import RedisMirror
 
 logger = logging.getLogger("wxsign.sinks")
 
@@ -68,7 +68,6 @@ class Sinks:
         self._wall = surroundings.wall_clock
         self._machine = surroundings.machine
         self._lock = threading.Lock()
-        self._mirrors: dict[str, RedisMirror] = {}
         self._waiting: dict[Sink, Value] = {}
         self._busy = False
         self._next_look = float("-inf")
@@ -142,11 +141,8 @@ class Sinks:
 
     def _mirror(self, sink: RedisSink, value: Value) -> None:
         """Set the key. Raises StoreUnavailable."""
-        from wxsign.stores.redis_mirror import RedisMirror  # noqa: PLC0415 - an extra
-
-        mirror = self._mirrors.get(sink.url) or self._mirrors.setdefault(sink.url, RedisMirror(sink.url))
         left = int(value.expires_at - self._wall())
-        mirror.put(sink.key, _text(sink, value, self._wall()), value.version, left)
+        mirror_at(sink.url).put(sink.key, _text(sink, value, self._wall()), value.version, left)
 
 
 def _place(sink: Sink) -> str:

@@ -41,7 +41,7 @@ _OF_CORPS: Final = (
     Text("is of a corporation of WeCom alone.", "只用于企业微信的企业。"),
     Text('Write `kind = "wecom"`, or leave it out.', '请写 `kind = "wecom"`，或删除此项。'),
 )
-_VISIBLE: Final = re.compile(r"[!-~]+")
+VISIBLE: Final = re.compile(r"[!-~]+")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
@@ -105,7 +105,7 @@ def app_id(table: Table, notes: Notes) -> str:
 def app_secret(table: Table, notes: Notes, *, required: bool) -> str:
     """The account's AppSecret; empty where there is none."""
     entry = table.secret("app_secret")
-    if entry is not None and not _VISIBLE.fullmatch(str(entry.value)):
+    if entry is not None and not VISIBLE.fullmatch(str(entry.value)):
         message = Text(
             "the AppSecret contains blanks or unusual characters.", "AppSecret 含有空白或特殊字符。"
         )

@@ -22,6 +22,7 @@ from wxsign.settings import addresses
 from wxsign.settings.account import accounts_of, defaults_of
 from wxsign.settings.alerts import alert_settings
 from wxsign.settings.document import Documents, check_variables, read_documents
+from wxsign.settings.identity import VISIBLE
 from wxsign.settings.relay import relay_paths
 from wxsign.settings.sources import Notes, Table, nearest, read_tables
 from wxsign.settings.table import (
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wxsign.config")
 
-_INTERFACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,63}")
-_VISIBLE: Final = re.compile(r"[!-~]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_PROXIES: Final = 10
 _MAX_WORKERS: Final = 64
@@ -234,7 +233,7 @@ def _key_hashes(table: Table, notes: Notes) -> tuple[str, ...]:
 
 def _check_key(label: str, key: str, notes: Notes) -> None:
     long_enough = len(key) >= CLIENT_KEY_MIN_CHARACTERS and len(set(key)) >= CLIENT_KEY_MIN_DIFFERENT
-    if long_enough and _VISIBLE.fullmatch(key):
+    if long_enough and VISIBLE.fullmatch(key):
         return
     message = Text(
         f"a client key is at least {CLIENT_KEY_MIN_CHARACTERS} visible ASCII characters, {CLIENT_KEY_MIN_DIFFERENT} of them different.",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from wxsign.accounts import Fields, FileSource, HttpSource, RedisSource
 from wxsign.errors import Text
 from wxsign.settings.addresses import is_loopback
-from wxsign.settings.sources import nearest
+from wxsign.settings.sources import check_keys
 from wxsign.settings.table import Kind, Section, Setting
 from wxsign.stores.redis_url import parse_redis_url
 
@@ -36,10 +36,7 @@ def source_setting(table: Table, notes: Notes) -> Source | None:
     if not values:
         return None
     own = replace(table, label=table.name("token_from"), rows=_ROWS, values=values, over={})
-    for key in values:
-        if key not in _KEYS:
-            unknown = Text("unknown key.", "未知的键。")
-            notes.problem(f"{own.label}.{key}", unknown, nearest(key, _KEYS, _EXAMPLES))
+    check_keys(own.label, values, _KEYS, _EXAMPLES, notes)
     given = [
         name
         for name in ("url", "file", "redis")

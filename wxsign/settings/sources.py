@@ -66,6 +66,16 @@ def nearest(name: str, known: Iterable[str], otherwise: Text) -> Text:
     return Text(f"Did you mean `{close[0]}`?", f"是否想写 `{close[0]}`？") if close else otherwise
 
 
+def check_keys(
+    label: str, values: Iterable[str], known: Collection[str], otherwise: Text, notes: Notes
+) -> None:
+    """Note every key of a table that means nothing there; `otherwise` is the hint where no known one is near."""
+    for key in values:
+        if key not in known:
+            unknown = Text("unknown key.", "未知的键。")
+            notes.problem(f"{label}.{key}", unknown, nearest(key, known, otherwise))
+
+
 def read_tables(
     section: Section, document: Mapping[str, object], environ: Mapping[str, str], notes: Notes, folder: Path
 ) -> dict[str, Table]:
@@ -119,12 +129,7 @@ def _table(  # noqa: PLR0913 - what a Table is made of, and the check of its key
 ) -> Table:
     known = known_keys(section)
     listed = ", ".join(known)
-    for key in values:
-        if key not in known:
-            otherwise = Text(f"Known keys here: {listed}.", f"这里可用的键：{listed}。")
-            notes.problem(
-                f"{label}.{key}", Text("unknown key.", "未知的键。"), nearest(key, known, otherwise)
-            )
+    check_keys(label, values, known, Text(f"Known keys here: {listed}.", f"这里可用的键：{listed}。"), notes)
     rows = {row.key: row for row in settings_of(section)}
     return Table(label, rows, values, environ if over is None else over, environ, notes, folder)
 

@@ -60,6 +60,11 @@ class Settings:
     config_path: Path | None = None
     warnings: tuple[Problem, ...] = ()
 
+    @property
+    def has_console(self) -> bool:
+        """Whether a client has the scope `admin`: without one there is no console."""
+        return any("admin" in client.scopes for client in self.clients)
+
     def key_of(self, account: OfficialAccount, kind: CredentialKind) -> CredentialKey:
         """The name of an account's credential, which says from where it comes."""
         base = self.wecom_api_base if account.kind is AccountKind.WECOM else self.api_base

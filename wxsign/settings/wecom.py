@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from wxsign.accounts import AGENT_API_LIST, Agent
 from wxsign.errors import Text
+from wxsign.settings.identity import VISIBLE
 from wxsign.settings.sinks import sink_settings
-from wxsign.settings.sources import nearest
+from wxsign.settings.sources import check_keys
 from wxsign.settings.table import Kind, Section, Setting
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _CORP_ID: Final = re.compile(r"w[wx][A-Za-z0-9_-]{2,62}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_VISIBLE: Final = re.compile(r"[!-~]+")
 _MOST: Final = 2**53
 _NO_TEXT: Final = Text("", "")
 _ROWS: Final = {
@@ -73,10 +73,7 @@ def agents_of(
 
 def _agent_id(table: Table, name: str, notes: Notes, seen: set[int]) -> int:
     otherwise = Text(f"Known: {', '.join(_KEYS)}.", f"可用：{', '.join(_KEYS)}。")
-    for key in table.values:
-        if key not in _KEYS:
-            unknown = Text("unknown key.", "未知的键。")
-            notes.problem(f"{table.label}.{key}", unknown, nearest(key, _KEYS, otherwise))
+    check_keys(table.label, table.values, _KEYS, otherwise, notes)
     if not _NAME.fullmatch(name):
         hint = Text("Use letters, digits, `-` and `_`.", "请使用字母、数字、`-` 和 `_`。")
         notes.problem(table.label, Text("is not a usable name.", "不是可用的名称。"), hint)
@@ -99,7 +96,7 @@ def _secret(table: Table, notes: Notes, *, required: bool) -> str:
         "Each app has its own: `secret_file`, or `secret_env`; WeCom's admin console, 应用管理 → the app → Secret.",
         "每个应用各有一个，请用 `secret_file` 或 `secret_env` 给出：企业微信管理后台 → 应用管理 → 该应用 → Secret。",
     )
-    if entry is not None and not _VISIBLE.fullmatch(str(entry.value)):
+    if entry is not None and not VISIBLE.fullmatch(str(entry.value)):
         message = Text("the Secret contains blanks or unusual characters.", "Secret 含有空白或特殊字符。")
         notes.problem(entry.label, message, hint)
     elif required and entry is None and not table.has_secret("secret"):

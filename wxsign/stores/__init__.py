@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from wxsign.stores.base import LONGEST_NOTE_SECONDS, CredentialStore, Lease, Ration, View
@@ -15,6 +16,8 @@ from wxsign.stores.sqlite_file import readable_by_others
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wxsign.stores.redis_mirror import RedisMirror
+
 __all__ = [
     "LONGEST_NOTE_SECONDS",
     "CredentialStore",
@@ -24,6 +27,7 @@ __all__ = [
     "Ration",
     "SqliteStore",
     "View",
+    "mirror_at",
     "open_store",
     "readable_by_others",
 ]
@@ -51,3 +55,11 @@ def _redis_store(url: str, clock: Callable[[], float] | None) -> CredentialStore
     from wxsign.stores.redis import RedisStore  # noqa: PLC0415
 
     return RedisStore(url, clock)
+
+
+@cache
+def mirror_at(url: str) -> RedisMirror:
+    """Keys of other systems in the Redis that `url` names; one for each URL. Raises `ValueError` for a URL that names none."""
+    from wxsign.stores.redis_mirror import RedisMirror  # noqa: PLC0415 - an extra
+
+    return RedisMirror(url)
