@@ -10,6 +10,7 @@ import socket as socket_module
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -332,6 +333,16 @@ def test_systemd_accepts_the_units(tmp_path, require_program):
 def run_steps(stage: str) -> list[str]:
     """Return the RUN commands of a stage of the Dockerfile, as a shell would get them."""
     return [step.replace("\\\n", "") for step in re.findall(r"^RUN ((?:.*\\\n)*.*)$", stage, re.MULTILINE)]
+
+
+def test_all_that_the_wheel_is_made_of_reaches_the_build_of_the_image():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    build_stage = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")[1]
+    lines = re.findall(r"^COPY (.+)$", build_stage, re.MULTILINE)
+    copied = {name for line in lines for name in line.split()[:-1]}
+    assert {*wheel["packages"], *wheel["force-include"]} <= copied
+    let_in = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert copied <= {line.removeprefix("!") for line in let_in if line.startswith("!")}
 
 
 @pytest.mark.long

@@ -64,7 +64,7 @@ def tracked(folder: str) -> set[str]:
 def test_the_wheel_carries_every_module_and_every_page_inside_the_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert tracked("wxsign") <= names
-    assert {f"wxsign/{name}" for name in tracked("static") | tracked("templates")} <= names
+    assert {f"wxsign/{name}" for name in tracked("static") | tracked("templates") | tracked("docs")} <= names
     assert "wxsign/py.typed" in names
 
 
@@ -103,12 +103,12 @@ os.environ.update(
 import wxsign.wsgi
 client = wxsign.wsgi.app.test_client()
 print(wxsign.wsgi.__file__)
-for path in ('/', '/demo', '/static/wxsign.js', '/healthz'):
+for path in ('/', '/demo', '/docs/', '/static/wxsign.js', '/healthz'):
     print(path, client.get(path).status_code)
 """
     where, *answers = in_wheel(installed, tmp_path, code).splitlines()
     assert where.startswith(str(installed))
-    assert answers == ["/ 200", "/demo 200", "/static/wxsign.js 200", "/healthz 200"]
+    assert answers == ["/ 200", "/demo 200", "/docs/ 200", "/static/wxsign.js 200", "/healthz 200"]
 
 
 def test_the_command_is_installed_and_names_its_version(installed, tmp_path):
