@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
+
+from werkzeug.serving import make_server
 
 from wxsign import sandbox
 from wxsign.accounts import ApiClient, HostRule, OfficialAccount, sha256_of_key
@@ -14,6 +17,7 @@ from wxsign.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from wsgiref.types import WSGIApplication
 
     from wxsign.sandbox import SandboxServer
 
@@ -85,3 +89,17 @@ def verdict(server: SandboxServer, config: dict[str, Any], page: str) -> str:
     names = ("appId", "timestamp", "nonceStr", "signature")
     answer: str = control(server, "verify", **{name: config[name] for name in names}, url=page)["err_msg"]
     return answer
+
+
+@contextmanager
+def on_a_port(application: WSGIApplication) -> Iterator[str]:
+    """Serve an application on a free port of 127.0.0.1 until the block ends; yields its address."""
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

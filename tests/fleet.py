@@ -37,8 +37,7 @@ APP_SECRET = secrets.token_hex(16)
 CLIENT_KEY = secrets.token_urlsafe(32)
 PAGE = "https://m.example.com/page?id=1"
 SAID = "said.log"
-# What they write for others to read on purpose, and what the search needs to know.
-# Stores, and what is there to hold a credential.
+# What is there to hold a credential, stores among it, and what the search needs to know.
 NOT_LOGS = ("*.db*", "*.issued", "*.secret", "access_token.php", ".*.new")
 ENOUGH_TO_RECOGNISE = 20
 

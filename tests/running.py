@@ -114,6 +114,31 @@ def running(
                 process.wait()
 
 
+@dataclass(frozen=True)
+class Master:
+    """A server's master, where it listens, and in `folder` its log and what its hooks wrote down."""
+
+    process: subprocess.Popen[bytes]
+    address: int | Path
+    folder: Path
+
+    @property
+    def output(self) -> str:
+        """The log as text."""
+        return (self.folder / "out").read_text()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, parsed: every line is JSON."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+    def notes(self, word: str) -> list[int]:
+        """Return the processes in which a hook did `word`."""
+        file = self.folder / "hooks.txt"
+        notes = file.read_text().splitlines() if file.exists() else []
+        return [int(pid) for done, pid in map(str.split, notes) if done == word]
+
+
 def gunicorn(*arguments: str | Path) -> list[str | Path]:
     """Return a gunicorn command line with the settings of the service."""
     return [sys.executable, "-m", "gunicorn", "--config", "python:wxsign.serving", *arguments]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from test_console_page import desk, enter, sandbox  # noqa: F401 - fixtures
-from test_demo_page import browser, dev_service, official_script  # noqa: F401 - a fixture
+from test_demo_page import WAIT_MS, browser, dev_service, official_script  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -48,7 +48,7 @@ def service(tmp_path_factory):
 @pytest.fixture(params=LOOKS)
 def context(request, browser):  # noqa: F811 - the fixture
     context = browser.new_context(reduced_motion="reduce", **LOOKS[request.param])
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MS)
     script = official_script("1.6.0")
     context.route(
         "https://res*.wx.qq.com/**", lambda route: route.fulfill(body=script, content_type="text/javascript")

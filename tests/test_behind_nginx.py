@@ -84,9 +84,15 @@ def booted(here: Path, socket: Path) -> bool:
 
 
 @contextmanager
-def site_in(tmp_path: Path, require_program: Callable[[str], str], *, hot: bool = False) -> Iterator[Site]:
+def site_in(
+    tmp_path: Path, require_program: Callable[[str], str], *, hot: bool = False, block: str = ""
+) -> Iterator[Site]:
+    """The service behind nginx with the configuration of deploy/, or with a server `block` in its place."""
     port, socket = free_port(), tmp_path / "wxsign.sock"
     nginx = nginx_command(require_program("nginx"), tmp_path, port, hot=hot)
+    if block:
+        ours = block.replace("/run/wxsign/wxsign.sock", str(socket))
+        (tmp_path / "wxsign.conf").write_text(f"server {{ listen 127.0.0.1:{port}; {ours} }}")
     with sandbox(tmp_path) as api_base:
         environ = {**service_environ(api_base, tmp_path), "WXSIGN_TRUSTED_PROXIES": "1"}
         service = gunicorn("--bind", f"unix:{socket}", "wxsign.wsgi:app")
@@ -268,28 +274,12 @@ def test_without_the_option_every_answer_is_a_signature_of_its_own(site):
 def test_below_a_prefix_every_address_of_every_page_leads_somewhere(tmp_path, require_program):
     document = (DEPLOY.parent / "docs/deployment.md").read_text(encoding="utf-8")
     location = document.partition("### Under a prefix")[2].partition("```nginx\n")[2].partition("```")[0]
-    port, socket = free_port(), tmp_path / "wxsign.sock"
-    nginx = nginx_command(require_program("nginx"), tmp_path, port)
-    block = location.replace("/run/wxsign/wxsign.sock", str(socket))
-    (tmp_path / "wxsign.conf").write_text(f"server {{ listen 127.0.0.1:{port}; {block} }}")
-    with sandbox(tmp_path) as api_base:
-        environ = {**service_environ(api_base, tmp_path), "WXSIGN_TRUSTED_PROXIES": "1"}
-        service = gunicorn("--bind", f"unix:{socket}", "wxsign.wsgi:app")
-        with (
-            running(
-                service,
-                lambda: booted(tmp_path, socket),
-                log=tmp_path / "gunicorn.out",
-                cwd=tmp_path,
-                env=environ,
-            ),
-            running(nginx, lambda: answers(port), log=tmp_path / "nginx.out"),
-        ):
-            for page in ("/wxjs/", "/wxjs/demo", "/wxjs/diagnose", "/wxjs/docs/api"):
-                text = ask(port, page).body.decode()
-                found = set(re.findall(r'(?:href|src)="(/[^"]*)"', text))
-                assert found
-                assert {
-                    address: ask(port, address.replace("&amp;", "&")).status for address in found
-                } == dict.fromkeys(found, 200)
-            assert ask(port, f"/wxjs{SIGN}").json["signature"]
+    with site_in(tmp_path, require_program, block=location) as site:
+        for page in ("/wxjs/", "/wxjs/demo", "/wxjs/diagnose", "/wxjs/docs/api"):
+            text = ask(site.port, page).body.decode()
+            found = set(re.findall(r'(?:href|src)="(/[^"]*)"', text))
+            assert found
+            assert {
+                address: ask(site.port, address.replace("&amp;", "&")).status for address in found
+            } == dict.fromkeys(found, 200)
+        assert ask(site.port, f"/wxjs{SIGN}").json["signature"]

@@ -1,17 +1,16 @@
 """Cards: their ticket, their two signatures, and the sandbox's word on them."""
 
 import json
-import threading
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from at_sandbox import KEEPER_KEY, READER_KEY, accounts, control, service_at, wechat
+from at_sandbox import KEEPER_KEY, READER_KEY, accounts, control, on_a_port, service_at, wechat
 from flask import Response
-from playwright.sync_api import sync_playwright
-from test_demo_page import CHROMIUM_ARGUMENTS, WAIT_MS, official_script
-from werkzeug.serving import make_server
+from fleet import eventually
+from test_demo_page import WAIT_MS, browser, official_script  # noqa: F401 - a fixture
 from werkzeug.test import Client
 
 from wxsign.accounts import LOOPBACK
@@ -119,22 +118,20 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>cards</title>
 
 
 @pytest.mark.fleet
-def test_wechat_s_script_adds_and_chooses_a_card_that_is_signed_here_and_no_other(sandbox, require_program):
+def test_wechat_s_script_adds_and_chooses_a_card_that_is_signed_here_and_no_other(sandbox, browser):  # noqa: F811 - the fixture
     shop = replace(accounts()[0], allowed_hosts=(LOOPBACK,))
-    path = require_program("chromium")
-    with service_at(sandbox.url, accounts=(shop,)) as service, sync_playwright() as driver:
+    with service_at(sandbox.url, accounts=(shop,)) as service, ExitStack() as stack:
         app = create_app(service)
         policy = {"Content-Security-Policy": "default-src * 'unsafe-inline'"}
         app.add_url_rule("/app", "app", lambda: Response(PAGE.format(bridge=sandbox.url), headers=policy))
         script = official_script("1.6.0")
         app.add_url_rule("/official.js", "js", lambda: Response(script, mimetype="text/javascript"))
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = stack.enter_context(on_a_port(app))
         signed = Client(app).post(f"{PATH}/cards/sign", headers=BEARER, json={"card_id": "pShopCard1"}).json
-        browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page()
+        context = stack.enter_context(browser.new_context())
+        page = context.new_page()
         page.set_default_timeout(WAIT_MS)
-        page.goto(f"http://127.0.0.1:{server.server_port}/app")
+        page.goto(f"{url}/app")
         assert page.evaluate("window.ready") == "ready"
         add = {"cardList": [{"cardId": "pShopCard1", "cardExt": signed["card_ext"]}]}
         assert asked(page, "addCard", add) == "addCard:ok"
@@ -142,9 +139,6 @@ def test_wechat_s_script_adds_and_chooses_a_card_that_is_signed_here_and_no_othe
         wrong = {"cardList": [{"cardId": "pAnother", "cardExt": signed["card_ext"]}]}
         assert asked(page, "addCard", wrong) == "addCard:invalid card signature"
         assert asked(page, "chooseCard", signed["card_sign"] | {"cardId": "pAnother"}) == "chooseCard:cancel"
-        browser.close()
-        server.shutdown()
-        server.server_close()
 
 
 def asked(page, name, params):
@@ -154,7 +148,10 @@ def asked(page, name, params):
         [name, params],
     )
     confirm = page.locator(".mask button").first
-    while not (said := page.evaluate("window.said")):
+
+    def answered():
         if confirm.is_visible():
             confirm.click()
-    return said
+        return page.evaluate("window.said")
+
+    return eventually(answered)

@@ -1,27 +1,14 @@
 """The console in Chromium, on a phone and in the dark: log in, see, refresh, try an AppSecret, leave; nothing stays behind."""
 
 import re
-import threading
-from contextlib import contextmanager
 
 import pytest
-from at_sandbox import APP_IDS, SECRET, control, wechat
+from at_sandbox import APP_IDS, SECRET, control, on_a_port, wechat
 from playwright.sync_api import expect, sync_playwright
 from test_console import KEY, serving, version_of
 from test_demo_page import CHROMIUM_ARGUMENTS, PHONE, WATCH
-from werkzeug.serving import make_server
 
 pytestmark = pytest.mark.fleet
-
-
-@contextmanager
-def on_a_port(application):
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import threading
 from contextlib import contextmanager, suppress
 
 import pytest
-from at_sandbox import APP_IDS, SECRET, control, service_at, wechat
+from at_sandbox import APP_IDS, SECRET, control, on_a_port, service_at, wechat
 from click.testing import CliRunner
 from redis_servers import redis_server
-from werkzeug.serving import make_server
 
 from wxsign.cli import main
 from wxsign.web import create_app
@@ -163,12 +162,8 @@ def behind(env, sandbox, headers, number=1):
         def proxy(environ, start_response):
             return application(environ | headers, start_response)
 
-        server = make_server("127.0.0.1", 0, proxy, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        yield env | {"WXSIGN_PUBLIC_URL": address, "WXSIGN_TRUSTED_PROXIES": str(number)}
-        server.shutdown()
-        server.server_close()
+        with on_a_port(proxy) as address:
+            yield env | {"WXSIGN_PUBLIC_URL": address, "WXSIGN_TRUSTED_PROXIES": str(number)}
 
 
 @contextmanager

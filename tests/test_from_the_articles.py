@@ -1,7 +1,6 @@
 """docs/from-the-articles.md, a test a row: what people build by hand is one feature each."""
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from at_sandbox import APP_IDS, KEEPER_KEY, SECRET, accounts, control, service_at, verdict, wechat
 from click.testing import CliRunner
 from redis_servers import redis_server
+from running import wait_until
 from werkzeug.test import Client
 
 from wxsign.accounts import AccountKind, Agent, FileSink
@@ -110,10 +110,7 @@ def test_the_file_of_the_php_sample_is_kept_with_a_time_that_lies_ahead(sandbox,
     shop = replace(accounts()[0], sinks=(sink,))
     with service_at(sandbox.url, accounts=(shop,)) as service:
         token = service.access_token("shop").value
-        for _ in range(200):
-            if path.exists():
-                break
-            subprocess.run(["sleep", "0.02"], check=True)
+        wait_until(path.exists)
         kept = json.loads(path.read_text().removeprefix("<?php exit();?>"))
         assert kept["access_token"] == token
         assert kept["expire_time"] > service.access_token("shop").expires_at - 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import importlib.util
 import json
 import os
 import signal
@@ -12,12 +11,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import GRANIAN
 from fleet import children, eventually, gone
-from running import ask, free_port, running
+from running import Master, ask, free_port, running
 
 from wxsign.errors import ConfigError
 from wxsign.serving import launch
@@ -26,12 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.fleet,
-    pytest.mark.skipif(
-        importlib.util.find_spec("granian") is None, reason="Granian is not installed: the extra `granian`"
-    ),
-]
+pytestmark = [pytest.mark.fleet, GRANIAN]
 
 # Stands where a worker looks for the application.
 PRELUDE = """
@@ -86,28 +80,8 @@ allowed_hosts = ["m.example.com"]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A master, where it listens, and its log."""
-
-    process: subprocess.Popen[bytes]
-    address: int | Path
-    folder: Path
-
-    @property
-    def output(self) -> str:
-        return (self.folder / "out").read_text()
-
-    @property
-    def lines(self) -> list[dict]:
-        """The log, parsed: every line is JSON."""
-        return [json.loads(line) for line in self.output.splitlines()]
-
-    def notes(self, word: str) -> list[int]:
-        """Return the processes in which something did `word`."""
-        file = self.folder / "hooks.txt"
-        notes = file.read_text().splitlines() if file.exists() else []
-        return [int(pid) for done, pid in map(str.split, notes) if done == word]
+class Running(Master):
+    """A master of Granian's."""
 
     @property
     def workers(self) -> set[int]:

@@ -112,7 +112,7 @@ def test_what_the_settings_leave_out_is_not_described(sandbox):
         assert set(paths) == {path for path, _ in routes(app)}
 
 
-def test_every_scope_is_named(app):
+def test_every_scope_is_named():
     text = json.dumps(description())
     assert all(f"scope: {scope}" in text for scope in SCOPES)
 

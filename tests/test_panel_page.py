@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from playwright.sync_api import expect
-from test_demo_page import browser, by_hand, dev_service, site, visit  # noqa: F401 - fixtures
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from test_demo_page import Service
+from test_demo_page import browser, by_hand, service, site, visit  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.fleet
 
@@ -21,12 +14,6 @@ FOCUSED = """() => {
   const inside = document.querySelector('wxsign-sandbox').shadowRoot.activeElement;
   return inside && (inside.closest('dialog') ? 'dialog' : inside.className);
 }"""
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[Service]:
-    with dev_service(tmp_path_factory.mktemp("dev")) as running_service:
-        yield running_service
 
 
 def opened(seen):

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from at_sandbox import on_a_port
 from playwright.sync_api import expect
 from sandbox_desk import Desk
-from test_axe_page import AXE, serious
-from test_console_page import on_a_port
+from test_axe_page import serious
 from test_demo_page import browser, visit  # noqa: F401 - fixtures
 from werkzeug.wrappers import Request, Response
 
@@ -73,7 +73,6 @@ def test_each_config_of_the_page_stands_beside_it_with_route_url_signature_and_v
     refused = page.locator("#configs li[data-state=fail]")
     expect(refused).to_contain_text("invalid signature: ")
     expect(page.locator("#no-bridge")).to_be_hidden()
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     assert serious(page) == []
 
 

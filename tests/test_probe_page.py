@@ -5,21 +5,13 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from test_demo_page import browser, dev_service  # noqa: F401 - a fixture
+from test_demo_page import ANDROID, WAIT_MS, browser, service  # noqa: F401 - fixtures
 from test_routes_page import IPHONE
 
 pytestmark = pytest.mark.fleet
 
-ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36"
 
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with dev_service(tmp_path_factory.mktemp("dev")) as service:
-        yield service
-
-
-def probed(context, service):
+def probed(context, service):  # noqa: F811 - the fixture
     page = context.new_page()
     page.goto(f"{service.url}/demo?probe=1")
     page.wait_for_selector("html[data-probe]")
@@ -36,12 +28,12 @@ def probed(context, service):
 )
 def test_it_tells_which_url_is_compared_and_on_a_second_visit_of_an_old_signature(
     browser,  # noqa: F811 - the fixture
-    service,
+    service,  # noqa: F811
     agent,
     pushed,
 ):
     context = browser.new_context(user_agent=agent)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MS)
     found = {name: words(said) for name, said in probed(context, service)["answers"].items()}
     assert found == {"present": "ok", "again": "ok"} | pushed
     second = probed(context, service)
@@ -56,7 +48,7 @@ def test_it_tells_which_url_is_compared_and_on_a_second_visit_of_an_old_signatur
 
 def test_a_refusal_for_a_ticket_that_was_replaced_is_told_from_one_for_an_old_timestamp(browser, service):  # noqa: F811
     context = browser.new_context(user_agent=ANDROID)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MS)
     probed(context, service)
     service.sandbox("rotate", appid=service.app_id(), credential="jsapi_ticket")
     make_the_service_look(service)
@@ -67,7 +59,7 @@ def test_a_refusal_for_a_ticket_that_was_replaced_is_told_from_one_for_an_old_ti
     context.close()
 
 
-def make_the_service_look(service):
+def make_the_service_look(service):  # noqa: F811
     """Report a page as refused, as wxsign.js does."""
     with urlopen(f"{service.url}/jsconfig?{urlencode({'url': f'{service.url}/demo'})}") as answer:
         config = json.load(answer)

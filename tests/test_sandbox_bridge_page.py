@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from at_sandbox import service_at
+from at_sandbox import on_a_port, service_at
 from flask import Flask, Response, request
 from playwright.sync_api import sync_playwright
 from test_demo_page import ANDROID, CHROMIUM_ARGUMENTS, WAIT_MS, official_script
-from werkzeug.serving import make_server
 
 from wxsign import sandbox
 from wxsign.accounts import LOOPBACK, OfficialAccount
@@ -81,12 +79,11 @@ def wechat():
 @pytest.fixture(scope="module")
 def site(wechat):
     account = OfficialAccount("default", sandbox.DEFAULT_APPID, sandbox.DEFAULT_SECRET, (LOOPBACK,))
-    with service_at(wechat.url, accounts=(account,), clients=()) as service:
-        server = make_server("127.0.0.1", 0, application(service, wechat.url), threaded=True)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        server.server_close()
+    with (
+        service_at(wechat.url, accounts=(account,), clients=()) as service,
+        on_a_port(application(service, wechat.url)) as url,
+    ):
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import json
 import os
 import signal
 import socket
@@ -11,13 +10,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from gunicorn.config import Config
-from running import accepts, answers, ask, free_port, gunicorn, running, service_environ, wait_until
+from running import Master, accepts, answers, ask, free_port, gunicorn, running, service_environ, wait_until
 
 from wxsign import serving
 from wxsign.errors import ConfigError
@@ -69,31 +67,6 @@ raise ConfigError([Problem("first", Text("Wrong.", "")), Problem("second", Text(
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A gunicorn and its two logs."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    folder: Path
-
-    @property
-    def output(self) -> str:
-        """Both logs as text."""
-        return (self.folder / "out").read_text()
-
-    @property
-    def lines(self) -> list[dict]:
-        """Both logs, parsed: every line is JSON."""
-        return [json.loads(line) for line in self.output.splitlines()]
-
-    def notes(self, word: str) -> list[str]:
-        """Return the ids of the processes in which a hook did `word`."""
-        file = self.folder / "hooks.txt"
-        notes = file.read_text().splitlines() if file.exists() else []
-        return [pid for done, pid in map(str.split, notes) if done == word]
-
-
 @pytest.fixture
 def folder(tmp_path) -> Path:
     (tmp_path / "applications.py").write_text(APPLICATIONS)
@@ -102,13 +75,13 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def server(folder) -> Iterator[Running]:
+def server(folder) -> Iterator[Master]:
     port = free_port()
     command = gunicorn("--bind", f"127.0.0.1:{port}", "--workers", "2", "applications:app")
     with running(
         command, lambda: answers(port), log=folder / "out", cwd=folder, env={"HOME": str(folder)}
     ) as process:
-        server = Running(process, port, folder)
+        server = Master(process, port, folder)
         # A worker that is told to end in the middle of its start hears nothing of it, and is waited for.
         wait_until(lambda: len(server.notes("start")) == 2)
         yield server
@@ -131,15 +104,15 @@ def test_every_setting_is_one_that_gunicorn_knows_and_nothing_else_is_taken_for_
 
 
 def test_probes_fill_the_log_only_while_they_tell_of_something(server):
-    assert ask(server.port, "/healthz").status == 200
-    ask(server.port, "/a-page")
+    assert ask(server.address, "/healthz").status == 200
+    ask(server.address, "/a-page")
     wait_until(lambda: '"/a-page"' in server.output)
     assert "/healthz" not in server.output
 
 
 def test_the_access_log_has_the_path_and_the_request_id_and_never_the_query(server):
     ask(
-        server.port,
+        server.address,
         "/jsconfig/%E7%AD%BE?code=oauth-code",
         headers={"Referer": "https://m.example.com/?code=oauth-code"},
     )
@@ -163,7 +136,7 @@ def test_the_access_log_has_the_path_and_the_request_id_and_never_the_query(serv
     ids=["raw bytes", "blanks", "version", "header", "broken application"],
 )
 def test_a_request_that_fails_leaves_neither_its_query_nor_a_header_in_the_log(server, request_line):
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", server.address), 10) as connection:
         connection.sendall(request_line)
         assert connection.recv(200).startswith(b"HTTP/1.1 ")
     wait_until(lambda: '"warning"' in server.output or '"error"' in server.output)
@@ -178,7 +151,7 @@ def test_forwarded_headers_are_believed_from_nobody(server):
         "X-Forwarded-Protocol": "ssl",
         "Script_Name": "/evil",
     }
-    seen = ask(server.port, "/", headers=claims).json
+    seen = ask(server.address, "/", headers=claims).json
     assert seen["wsgi.url_scheme"] == "http"
     assert seen["SCRIPT_NAME"] == ""
     assert seen["REMOTE_ADDR"] == "127.0.0.1"
@@ -194,25 +167,25 @@ def test_each_worker_starts_its_watcher_after_the_fork_and_stops_it_at_its_end(s
 
 
 def test_no_control_socket_is_opened_that_a_second_gunicorn_could_take(server):
-    ask(server.port, "/")
+    ask(server.address, "/")
     assert not (server.folder / ".gunicorn").exists()
     assert "Control socket" not in server.output
 
 
 def test_a_reload_under_load_loses_no_request(server):
-    before = {ask(server.port, "/").json["pid"] for _ in range(20)}
+    before = {ask(server.address, "/").json["pid"] for _ in range(20)}
     with ThreadPoolExecutor(4) as callers:
-        replies = [callers.submit(ask, server.port, "/") for _ in range(400)]
+        replies = [callers.submit(ask, server.address, "/") for _ in range(400)]
         server.process.send_signal(signal.SIGHUP)
-        replies += [callers.submit(ask, server.port, "/slow") for _ in range(8)]
+        replies += [callers.submit(ask, server.address, "/slow") for _ in range(8)]
         assert {reply.result().status for reply in replies} == {200}
     wait_until(lambda: len(server.notes("stop")) == 2)
-    assert not before & {ask(server.port, "/").json["pid"] for _ in range(20)}
+    assert not before & {ask(server.address, "/").json["pid"] for _ in range(20)}
 
 
 def test_a_worker_told_to_stop_finishes_the_request_that_it_accepted(server):
     with ThreadPoolExecutor(1) as caller:
-        slow = caller.submit(ask, server.port, "/slow")
+        slow = caller.submit(ask, server.address, "/slow")
         wait_until(lambda: server.notes("accept") != [])
         server.process.terminate()
         assert slow.result().status == 200
@@ -348,7 +321,7 @@ def test_a_new_master_that_sigusr2_starts_can_import_all_of_python(folder):
     port = free_port()
     command = [*launch.command([f"127.0.0.1:{port}"], workers=1)[:-1], "importing:app"]
     with running(command, lambda: answers(port), log=folder / "out", cwd=folder) as old:
-        server = Running(old, port, folder)
+        server = Master(old, port, folder)
         wait_until(lambda: len(server.notes("start")) == 1)
         old.send_signal(signal.SIGUSR2)
         wait_until(lambda: len(server.notes("start")) == 2)

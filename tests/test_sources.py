@@ -8,10 +8,9 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from at_sandbox import APP_IDS, KEEPER_KEY, SECRET, control, service_at, verdict, wechat
+from at_sandbox import APP_IDS, KEEPER_KEY, SECRET, control, on_a_port, service_at, verdict, wechat
 from broker_desk import desks, key
 from redis_servers import redis_server
-from werkzeug.serving import make_server
 
 from wxsign.accounts import Fields, FileSource, HostRule, HttpSource, OfficialAccount, RedisSource
 from wxsign.credentials import (
@@ -266,10 +265,8 @@ def test_the_last_good_token_is_served_while_the_source_talks_nonsense(sandbox, 
 
 
 def test_wxsign_behind_wxsign_heals_a_dead_token_by_reporting_it(sandbox):
-    with service_at(sandbox.url) as central:
-        server = make_server("127.0.0.1", 0, create_app(central), threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        base = f"http://127.0.0.1:{server.server_port}/api/v1/accounts/shop/access_token"
+    with service_at(sandbox.url) as central, on_a_port(create_app(central)) as url:
+        base = f"{url}/api/v1/accounts/shop/access_token"
         source = HttpSource(base, KEEPER_KEY, f"{base}/refresh", Fields(expires_in="expires_in"))
         with service_at(sandbox.url, accounts=(account(source),)) as outpost:
             # Nobody is in the middle of a fetch when it dies.
@@ -282,8 +279,6 @@ def test_wxsign_behind_wxsign_heals_a_dead_token_by_reporting_it(sandbox):
             assert answer.value != dead
             assert answer.value == central.access_token("shop").value
             assert verdict(sandbox, outpost.jsconfig(PAGE).as_dict(), PAGE) == "ok"
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_token_found_dead_where_the_ticket_is_fetched_is_reported_to_its_source(sandbox, keeper):
@@ -301,7 +296,6 @@ def test_a_token_found_dead_where_the_ticket_is_fetched_is_reported_to_its_sourc
         assert [json.loads(body) for body in reports] == [{"rejected": dead}]
 
 
-SOURCE_TOKEN = key(endpoint=TokenEndpoint.SOURCE)
 SOURCE_TICKET = key(CredentialKind.JSAPI_TICKET, TokenEndpoint.SOURCE)
 
 

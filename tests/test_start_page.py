@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
-from test_demo_page import browser, dev_service, site, visit  # noqa: F401 - fixtures
+from test_demo_page import browser, service, site, visit  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from test_demo_page import Service, Visit
+    from test_demo_page import Visit
 
 pytestmark = pytest.mark.fleet
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[Service]:
-    with dev_service(tmp_path_factory.mktemp("dev")) as running_service:
-        yield running_service
 
 
 def copied(seen: Visit) -> list[str]:

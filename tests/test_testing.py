@@ -169,10 +169,7 @@ def wxsign_allowed_hosts():
     )
     assert "3 failed, 6 passed" in shown, shown
     assert code == 1
-    assert (
-        f"WeChat would refuse this signature of http://127.0.0.1:3000/shop?a=1: {'The signature'}" in shown
-        or ("WeChat would refuse this signature of http://127.0.0.1:3000/shop?a=1: " in shown)
-    )
+    assert "WeChat would refuse this signature of http://127.0.0.1:3000/shop?a=1: " in shown
     assert "refused, but as " in shown
     assert "WeChat would accept this signature of http://127.0.0.1:3000/shop." in shown
 

@@ -86,8 +86,8 @@ def client(service):
     return Client(create_app(service))
 
 
-def verdict_on(server, agent_config, page=PAGE, **more):
-    return control(server, "verify", **(agent_config | {"url": page} | more))["err_msg"]
+def verdict_on(server, agent_config, **more):
+    return control(server, "verify", **(agent_config | {"url": PAGE} | more))["err_msg"]
 
 
 # ------------------------------------------------------------------------------- configuration

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
-from at_sandbox import service_at
+from at_sandbox import on_a_port, service_at
 from flask import Response
-from playwright.sync_api import sync_playwright
-from test_demo_page import CHROMIUM_ARGUMENTS, WAIT_MS
+from test_demo_page import WAIT_MS, browser  # noqa: F401 - a fixture
 from test_wecom import CORP_ID, SECRETS
-from werkzeug.serving import make_server
 
 from wxsign import sandbox
 from wxsign.accounts import LOOPBACK, AccountKind, Agent, OfficialAccount
@@ -79,27 +76,21 @@ def site():
         # The app's own policy, for this page is not one of ours.
         policy = {"Content-Security-Policy": "default-src * 'unsafe-inline'"}
         app.add_url_rule("/app/<name>", "app", lambda name: Response(pages[name], headers=policy))
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        server.server_close()
+        with on_a_port(app) as url:
+            yield url
 
 
 @pytest.fixture
-def opened(site, require_program):
-    path = require_program("chromium")
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+def opened(site, browser):  # noqa: F811 - the fixture
+    with browser.new_context() as context:
+        context.set_default_timeout(WAIT_MS)
 
         def open_page(name):
-            page = chromium.new_page()
-            page.set_default_timeout(WAIT_MS)
+            page = context.new_page()
             page.goto(f"{site}/app/{name}")
             return page
 
         yield open_page
-        chromium.close()
 
 
 @pytest.mark.parametrize(("page", "call"), [("corp", "preVerifyJSAPI"), ("agent", "agentConfig")])
